@@ -1,0 +1,40 @@
+"""How every command of ours speaks: one line per error on stderr, an exit status other than 0, never a traceback."""
+
+import logging
+import sys
+from typing import NoReturn
+
+import typer
+
+from broker.errors import IotlmError
+
+
+def new_app(summary: str) -> typer.Typer:
+    """An empty command with the habits that all of ours share."""
+    return typer.Typer(help=summary, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+def run(app: typer.Typer) -> NoReturn:
+    """Run a command line and end the process: 0 done, 1 one of our errors, 2 wrong usage, 130 interrupted."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    command = typer.main.get_command(app)
+    try:
+        sys.exit(command(standalone_mode=False) or 0)
+    except (typer.Abort, KeyboardInterrupt):
+        _end("interrupted", 130)
+    except IotlmError as error:
+        _end(str(error), 1)
+    except OSError as error:
+        _end(f"{error.filename or 'system'}: {error.strerror or error}", 1)
+    except Exception as error:
+        # Wrong usage. Typer brings its own copy of click or uses click itself, by version: known by its habits.
+        if not (hasattr(error, "format_message") and hasattr(error, "exit_code")):
+            raise
+        if type(error).__name__ == "NoArgsIsHelpError":  # the help has been shown, and is the answer
+            sys.exit(2)
+        _end(error.format_message(), 2)
+
+
+def _end(text: str, status: int) -> NoReturn:
+    typer.echo("error: " + " ".join(text.split()), err=True)
+    sys.exit(status)

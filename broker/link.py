@@ -1,0 +1,262 @@
+"""The wire: `Link`, what every sender and receiver uses, and `MqttLink`, the one file that imports an MQTT client.
+
+A link hides connecting, reconnecting with exponential back-off and resubscribing. It refuses to know what it
+carries, and it promises no delivery: a broker's PUBACK proves nothing about the backend, so `publish` returns as
+soon as the client has taken the message. The protocol of `broker.messages` provides the promise, end to end.
+`session` counts connections: when it changes, whatever was on its way may be gone.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import ssl
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+import aiomqtt
+
+from broker.errors import ConfigError, LinkDown, MessageError
+from broker.messages import LIMIT
+
+log = logging.getLogger(__name__)
+
+_QUEUE = 20_000  # messages that wait for us; more are dropped by the client, and come again by resend
+_IN_FLIGHT = 1_000  # publishes without PUBACK
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A payload as it came in; `retain` says that the broker had kept it from before."""
+
+    topic: str
+    payload: bytes
+    retain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Will:
+    """What the broker publishes, retained, when the connection ends without a farewell."""
+
+    topic: str
+    payload: bytes
+
+
+class Link(Protocol):
+    """A connection that may come and go. Use it as an async context manager."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker can be reached at this moment."""
+
+    @property
+    def session(self) -> int:
+        """How many connections there have been; 0 before the first."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    async def wait_connected(self) -> None:
+        """Return when connected; at once if so already."""
+
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Hand a message over at QoS 1, without waiting for its PUBACK.
+
+        Raises:
+            LinkDown: not connected.
+            MessageError: larger than `broker.messages.LIMIT` allows.
+        """
+
+    async def subscribe(self, *filters: str) -> None:
+        """Receive what matches these topic filters, now and after every reconnect."""
+
+    def messages(self) -> AsyncIterator[Message]:
+        """What arrives, across reconnects, without end. One consumer at a time."""
+
+
+class MqttLink:
+    """MQTT 3.1.1 with clean sessions, by aiomqtt. Credentials and TLS are parameters; nothing is read from disk
+    until the link is entered.
+
+    Args:
+        host, port: where the broker listens.
+        client_id: unique at the broker; a second client with the same id throws the first one out.
+        username, password: as the broker wants them.
+        ca: PEM file that the broker's certificate must chain to; giving it turns TLS on.
+        cert, key: PEM files by which this client proves itself.
+        will: published by the broker when this client dies.
+        keepalive: seconds between signs of life.
+        backoff: first and longest pause between attempts to connect, in seconds.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        client_id: str,
+        *,
+        username: str | None = None,
+        password: str | None = None,
+        ca: str | None = None,
+        cert: str | None = None,
+        key: str | None = None,
+        will: Will | None = None,
+        keepalive: int = 30,
+        backoff: tuple[float, float] = (0.2, 15.0),
+        limit: int = LIMIT,
+    ) -> None:
+        self._host, self._port, self._client_id = host, port, client_id
+        self._username, self._password = username, password
+        self._ca, self._cert, self._key = ca, cert, key
+        self._will, self._keepalive, self._backoff, self._limit = will, keepalive, backoff, limit
+        self._session = 0
+        self._filters: dict[str, None] = {}
+        self._client: aiomqtt.Client | None = None
+        self._up = asyncio.Event()
+        self._inbox: asyncio.Queue[Message] = asyncio.Queue(_QUEUE)
+        self._in_flight = asyncio.Semaphore(_IN_FLIGHT)
+        self._publishing: set[asyncio.Task[None]] = set()
+        self._runner: asyncio.Task[None] | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker can be reached at this moment."""
+        return self._client is not None
+
+    @property
+    def session(self) -> int:
+        """How many connections there have been."""
+        return self._session
+
+    async def __aenter__(self) -> Self:
+        self._tls = self._tls_context()
+        self._runner = asyncio.create_task(self._run(), name=f"mqtt {self._host}:{self._port}")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._publishing and self.connected:  # last words, such as `offline`, get a moment to leave
+            await asyncio.wait(set(self._publishing), timeout=2.0)
+        assert self._runner is not None
+        self._runner.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._runner
+
+    async def wait_connected(self) -> None:
+        """Return when connected. Raises whatever ended the link for good, such as a wrong password."""
+        assert self._runner is not None, "enter the link first"
+        waiter = asyncio.create_task(self._up.wait())
+        try:
+            await asyncio.wait({waiter, self._runner}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiter.cancel()
+        if self._runner.done():
+            self._runner.result()
+
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Hand a message over at QoS 1; see `Link.publish`."""
+        if len(payload) > self._limit:
+            raise MessageError("size", f"{len(payload)} bytes for {topic} exceed the limit of {self._limit}")
+        await self._in_flight.acquire()
+        client = self._client
+        if client is None:
+            self._in_flight.release()
+            raise LinkDown(f"{self._host}:{self._port} is not connected")
+        task = asyncio.create_task(self._send(client, topic, payload, retain))
+        self._publishing.add(task)
+        task.add_done_callback(self._sent)
+        await asyncio.sleep(0)
+
+    async def subscribe(self, *filters: str) -> None:
+        """Receive what matches, now and after every reconnect."""
+        self._filters.update(dict.fromkeys(filters))
+        if (client := self._client) is not None:
+            with contextlib.suppress(aiomqtt.MqttError):  # the next connection subscribes again
+                await client.subscribe([(f, 1) for f in filters])
+
+    async def messages(self) -> AsyncIterator[Message]:
+        """What arrives, across reconnects, without end."""
+        while True:
+            yield await self._inbox.get()
+
+    async def _send(self, client: aiomqtt.Client, topic: str, payload: bytes, retain: bool) -> None:
+        await client.publish(topic, payload, qos=1, retain=retain)
+
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        self._in_flight.release()
+        self._publishing.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.debug("a publish was not confirmed: %s", task.exception())  # the protocol above resends
+
+    async def _run(self) -> None:
+        """Connect, receive until the connection ends, pause, again."""
+        first, longest = self._backoff
+        pause, told = first, False
+        while True:
+            try:
+                async with self._new_client() as client:
+                    subscribed: set[str] = set()
+                    while missing := [f for f in self._filters if f not in subscribed]:
+                        await client.subscribe([(f, 1) for f in missing])
+                        subscribed.update(missing)
+                    self._client, pause, told = client, first, False
+                    self._session += 1
+                    self._up.set()
+                    log.info("connected to %s:%s as %s", self._host, self._port, self._client_id)
+                    async for message in client.messages:
+                        await self._inbox.put(Message(str(message.topic), _as_bytes(message.payload), message.retain))
+            except aiomqtt.MqttError as error:
+                if not told:  # once per outage
+                    log.warning("no connection to %s:%s: %s", self._host, self._port, error)
+                told = True
+            finally:
+                self._client = None
+                self._up.clear()
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(pause * 2, longest)
+
+    def _new_client(self) -> aiomqtt.Client:
+        will = aiomqtt.Will(self._will.topic, self._will.payload, qos=1, retain=True) if self._will else None
+        client = aiomqtt.Client(
+            self._host,
+            self._port,
+            identifier=self._client_id,
+            username=self._username,
+            password=self._password,
+            tls_context=self._tls,
+            will=will,
+            keepalive=self._keepalive,
+            clean_session=True,
+            max_queued_incoming_messages=_QUEUE,
+            max_inflight_messages=_IN_FLIGHT,
+            max_concurrent_outgoing_calls=_IN_FLIGHT + 8,
+            timeout=10,
+            logger=logging.getLogger("broker.link.client"),
+        )
+        client.pending_calls_threshold = _IN_FLIGHT  # many publishes on their way are normal here
+        return client
+
+    def _tls_context(self) -> ssl.SSLContext | None:
+        if self._ca is None:
+            if self._cert or self._key:
+                raise ConfigError("broker.cert and broker.key need broker.ca, the authority to check against")
+            return None
+        try:
+            context = ssl.create_default_context(cafile=self._ca)
+            if self._cert:
+                context.load_cert_chain(self._cert, self._key)
+        except OSError as error:  # ssl.SSLError is one
+            files = ", ".join(f for f in (self._ca, self._cert, self._key) if f)
+            raise ConfigError(f"broker TLS files {files}: {error.strerror or error}; PEM is expected") from None
+        return context
+
+
+def _as_bytes(payload: object) -> bytes:
+    """Some clients decode payloads to text or numbers; ours are always bytes."""
+    return payload if isinstance(payload, bytes) else bytes(str(payload), "utf-8") if payload is not None else b""

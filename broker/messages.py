@@ -1,0 +1,386 @@
+"""The protocol on one page: every message that crosses the wire, its encoding, and what makes one invalid.
+
+    Frame    msgpack   a window of a sensor, raw or as an encoder's tokens       device -> backend
+    Status   JSON      what a device is and which streams it sends; retained     device -> everyone
+    Ack      JSON      every frame of an epoch up to `seq` is committed          backend -> device
+    Event    JSON      something started, goes on or ended                       backend -> everyone
+
+Evolution: every message carries `v`. A new field has a default. No field is removed, given another type or
+another meaning. Unknown fields are skipped. `tests/golden/` keeps the bytes of every version.
+
+Delivery is end to end, by Go-Back-N over `seq`. `base` is the oldest sequence number that the device still
+holds, stamped when the frame is sent: a receiver that waits for an older one knows that it can never come
+(evicted from a full spool, or acknowledged by an earlier backend), counts it as lost and goes on.
+
+Decoding trusts nothing: length first, then types, a dtype allow-list, the byte count against the shape, caps on
+every string, list and map, no extension types, finite numbers only. All failures are `MessageError`.
+"""
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal, TypeVar, get_args
+
+import msgpack
+import numpy as np
+import numpy.typing as npt
+
+from broker.errors import MessageError
+from broker.modalities import MODALITIES, Dtype
+
+VERSION = 1
+LIMIT = 1 << 20  # bytes of one payload, unless configured
+
+Kind = Literal["raw", "tokens"]
+ClockState = Literal["synced", "unsynced"]
+Phase = Literal["start", "update", "end"]
+State = Literal["online", "offline"]
+
+_DTYPES: dict[str, np.dtype[Any]] = {name: np.dtype("<" + name) for name in get_args(Dtype)}
+_MAX_TEXT, _MAX_ITEMS, _MAX_DIMS = 256, 128, 4
+_UINT64 = (1 << 64) - 1
+_INT64 = (1 << 63) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One window of one stream.
+
+    Attributes:
+        epoch: identity of the device's spool; sequence numbers start at 1 in each.
+        seq: consecutive over all streams of the device within the epoch.
+        base: oldest sequence number the device still holds, at the time of sending; 1 <= base <= seq.
+        modality: a row of `broker.modalities.MODALITIES`.
+        placement: where the sensor sits: wrist, pocket, room ...
+        kind: `raw` samples, or `tokens` of the encoder whose digest is `encoder`.
+        t0: event time of the first sample, ns UTC.
+        rate: samples per second of the window that this frame shows, Hz.
+        data: raw (T, C) or (H, W, C) ..., tokens (K, d); one of the dtypes f4 f2 i2 u2 u1 i1.
+        scale: physical value = data x scale.
+        facts: named numbers computed on the device, in the units of `edge.facts`.
+        quality: share of the window that real samples cover, or the encoder's quality score; 0..1.
+        clock: whether the device believes its clock.
+        trace: W3C traceparent, or empty.
+    """
+
+    epoch: str
+    seq: int
+    base: int
+    modality: str
+    placement: str
+    kind: Kind
+    t0: int
+    rate: float
+    data: npt.NDArray[Any]
+    scale: float = 1.0
+    encoder: str = ""
+    facts: dict[str, float] = field(default_factory=dict)
+    quality: float = 1.0
+    clock: ClockState = "synced"
+    trace: str = ""
+    v: int = VERSION
+
+    def values(self) -> npt.NDArray[np.float32]:
+        """The data in physical units, float32, in the shape of `data`."""
+        if self.data.dtype == np.float32 and self.scale == 1.0:
+            return self.data
+        return self.data.astype(np.float32) * np.float32(self.scale)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """What a device announces of one stream: rate in Hz, window and hop in seconds, encoder digest or empty."""
+
+    name: str
+    modality: str
+    placement: str
+    units: tuple[str, ...]
+    rate: float
+    window_s: float
+    hop_s: float
+    encoder: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A device's own word on itself; `offline` is also its last will. `time` is ISO 8601 UTC."""
+
+    state: State
+    epoch: str
+    streams: tuple[StreamInfo, ...]
+    version: str
+    time: str
+    v: int = VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """Every frame of `epoch` up to and including `seq` is committed."""
+
+    epoch: str
+    seq: int
+    v: int = VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a group, as one task sees it.
+
+    `time` and `began` are ISO 8601 UTC: the end of the window that decided, and the beginning of the episode.
+    `episode` is the id of the episode's `start` event. `offset` numbers the events of a backend's store without
+    holes, so a subscriber sees what it missed. `attribution` is the fusion gate: stream -> weight, summing to 1.
+    """
+
+    id: str
+    offset: int
+    site: str
+    group: str
+    task: str
+    phase: Phase
+    label: str
+    confidence: float
+    time: str
+    began: str
+    duration_s: float
+    episode: str
+    attribution: dict[str, float]
+    facts: dict[str, float]
+    model: str
+    trace: str = ""
+    v: int = VERSION
+
+
+def event_id(site: str, group: str, task: str, window_t0: int, model: str, phase: Phase) -> str:
+    """Identity of an event: the same window, judged again by the same model, gives the same id (32 hex digits).
+
+    `window_t0` is the event time of the deciding window, ns UTC. The phase belongs to it because one window may end
+    one episode and start another.
+    """
+    text = "\x1f".join([site, group, task, str(window_t0), model, phase])
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def encode_frame(frame: Frame) -> bytes:
+    """A frame as a msgpack map with little-endian, C-order sample bytes.
+
+    Raises:
+        MessageError: the data's dtype is not one of the six that travel.
+    """
+    name = frame.data.dtype.str[1:]
+    if name not in _DTYPES:
+        raise MessageError("dtype", f"{frame.data.dtype} does not travel; use one of {', '.join(_DTYPES)}")
+    body = {name_: getattr(frame, name_) for name_ in _FRAME_FIELDS}
+    body["dtype"] = name
+    body["shape"] = frame.data.shape
+    body["data"] = np.ascontiguousarray(frame.data, _DTYPES[name]).tobytes()
+    packed: bytes = msgpack.packb(body)
+    return packed
+
+
+def decode_frame(payload: bytes, limit: int = LIMIT) -> Frame:
+    """The frame in a payload of at most `limit` bytes. `data` is a read-only view of the payload.
+
+    Raises:
+        MessageError: anything about it is wrong; `reason` is fit for a metric's label.
+    """
+    if len(payload) > limit:
+        raise MessageError("size", f"{len(payload)} bytes exceed the limit of {limit}")
+    try:
+        body = msgpack.unpackb(
+            payload,
+            max_str_len=_MAX_TEXT,
+            max_bin_len=limit,
+            max_array_len=_MAX_ITEMS,
+            max_map_len=_MAX_ITEMS,
+            max_ext_len=0,
+        )
+    except Exception as error:  # msgpack raises ValueError, its own types, UnicodeDecodeError, RecursionError ...
+        raise MessageError("encoding", f"not a msgpack map of ours ({type(error).__name__})") from None
+    if not isinstance(body, dict):
+        raise MessageError("encoding", f"a frame is a map, not {type(body).__name__}")
+    take = _Fields(body)
+    take.version()
+    seq = take.integer("seq", 1, _UINT64)
+    modality = take.text("modality")
+    if modality not in MODALITIES:
+        raise MessageError("modality", f"modality {modality!r} is none of {', '.join(MODALITIES)}")
+    return Frame(
+        epoch=take.text("epoch"),
+        seq=seq,
+        base=take.integer("base", 1, seq),
+        modality=modality,
+        placement=take.text("placement"),
+        kind=take.choice("kind", get_args(Kind)),
+        t0=take.integer("t0", 0, _INT64),
+        rate=take.number("rate", 1e-6, 1e9),
+        data=_array(take),
+        scale=take.number("scale", -1e12, 1e12, default=1.0),
+        encoder=take.text("encoder", default=""),
+        facts=take.numbers("facts"),
+        quality=take.number("quality", 0.0, 1.0, default=1.0),
+        clock=take.choice("clock", get_args(ClockState), default="synced"),
+        trace=take.text("trace", default=""),
+        v=body["v"],
+    )
+
+
+Json = TypeVar("Json", Status, Ack, Event)
+
+
+def encode_json(message: Status | Ack | Event) -> bytes:
+    """A message as one line of JSON, keys in the order of the definition."""
+    return json.dumps(asdict(message), separators=(",", ":"), allow_nan=False).encode()
+
+
+def decode_status(payload: bytes) -> Status:
+    """The status in a JSON payload. Raises `MessageError`."""
+    take = _json_fields(payload)
+    streams = take.body.get("streams")
+    if not isinstance(streams, list) or len(streams) > _MAX_ITEMS:
+        raise MessageError("streams", f"streams must be a list of at most {_MAX_ITEMS}")
+    return Status(
+        state=take.choice("state", get_args(State)),
+        epoch=take.text("epoch"),
+        streams=tuple(_stream(_Fields(s)) for s in streams),
+        version=take.text("version"),
+        time=take.text("time"),
+        v=take.body["v"],
+    )
+
+
+def decode_ack(payload: bytes) -> Ack:
+    """The acknowledgement in a JSON payload. Raises `MessageError`."""
+    take = _json_fields(payload)
+    return Ack(epoch=take.text("epoch"), seq=take.integer("seq", 0, _UINT64), v=take.body["v"])
+
+
+def decode_event(payload: bytes) -> Event:
+    """The event in a JSON payload. Raises `MessageError`."""
+    take = _json_fields(payload)
+    return Event(
+        id=take.text("id"),
+        offset=take.integer("offset", 0, _UINT64),
+        site=take.text("site"),
+        group=take.text("group"),
+        task=take.text("task"),
+        phase=take.choice("phase", get_args(Phase)),
+        label=take.text("label"),
+        confidence=take.number("confidence", 0.0, 1.0),
+        time=take.text("time"),
+        began=take.text("began"),
+        duration_s=take.number("duration_s", 0.0, 1e12),
+        episode=take.text("episode"),
+        attribution=take.numbers("attribution"),
+        facts=take.numbers("facts"),
+        model=take.text("model"),
+        trace=take.text("trace", default=""),
+        v=take.body["v"],
+    )
+
+
+def with_base(payload: bytes, base: int) -> bytes:
+    """An encoded frame, stamped anew with the oldest sequence number that its device holds now."""
+    return encode_frame(replace(decode_frame(payload, limit=len(payload)), base=base))
+
+
+_FRAME_FIELDS = tuple(name for name in Frame.__dataclass_fields__ if name != "data")
+
+
+class _Fields:
+    """Typed access to an untrusted map: each getter checks type, range and length, or raises `MessageError`."""
+
+    def __init__(self, body: object) -> None:
+        if not isinstance(body, dict):
+            raise MessageError("encoding", f"expected a map, not {type(body).__name__}")
+        self.body = body
+
+    def version(self) -> None:
+        version = self.body.get("v")
+        if type(version) is not int or version < 1:
+            raise MessageError("version", f"v must be an integer from 1, not {version!r:.40}")
+
+    def _get(self, name: str, default: object) -> Any:
+        value = self.body.get(name, default)
+        if value is None:
+            raise MessageError(name, f"{name} is missing")
+        return value
+
+    def text(self, name: str, default: str | None = None) -> str:
+        value = self._get(name, default)
+        if not isinstance(value, str) or len(value) > _MAX_TEXT:
+            raise MessageError(name, f"{name} must be a string of at most {_MAX_TEXT} characters")
+        return value
+
+    def choice(self, name: str, choices: tuple[str, ...], default: str | None = None) -> Any:
+        value = self.text(name, default)
+        if value not in choices:
+            raise MessageError(name, f"{name} {value[:40]!r} is none of {', '.join(choices)}")
+        return value
+
+    def integer(self, name: str, low: int, high: int) -> int:
+        value = self._get(name, None)
+        if type(value) is not int or not low <= value <= high:
+            raise MessageError(name, f"{name} must be an integer in {low}..{high}, not {value!r:.40}")
+        return value
+
+    def number(self, name: str, low: float, high: float, default: float | None = None) -> float:
+        value = self._get(name, default)
+        if type(value) not in (int, float) or not math.isfinite(value) or not low <= value <= high:
+            raise MessageError(name, f"{name} must be a number in {low:g}..{high:g}, not {value!r:.40}")
+        return float(value)
+
+    def numbers(self, name: str) -> dict[str, float]:
+        value = self._get(name, {})
+        if not isinstance(value, dict) or len(value) > _MAX_ITEMS:
+            raise MessageError(name, f"{name} must be a map of at most {_MAX_ITEMS} numbers")
+        for key, number in value.items():
+            if not isinstance(key, str) or len(key) > _MAX_TEXT:
+                raise MessageError(name, f"{name} has a key that is no short string")
+            if type(number) not in (int, float) or not abs(number) < 1e300:  # false for NaN, too
+                raise MessageError(name, f"{name}.{key[:40]} must be a finite number")
+        return {key: float(number) for key, number in value.items()}
+
+
+def _json_fields(payload: bytes) -> _Fields:
+    if len(payload) > LIMIT:
+        raise MessageError("size", f"{len(payload)} bytes exceed the limit of {LIMIT}")
+    try:
+        fields = _Fields(json.loads(payload))
+    except (ValueError, RecursionError):
+        raise MessageError("encoding", "not a JSON object") from None
+    fields.version()
+    return fields
+
+
+def _stream(take: _Fields) -> StreamInfo:
+    units = take.body.get("units")
+    if not isinstance(units, list) or len(units) > _MAX_ITEMS or not all(isinstance(u, str) for u in units):
+        raise MessageError("units", f"units must be a list of at most {_MAX_ITEMS} strings")
+    return StreamInfo(
+        name=take.text("name"),
+        modality=take.text("modality"),
+        placement=take.text("placement"),
+        units=tuple(unit[:_MAX_TEXT] for unit in units),
+        rate=take.number("rate", 1e-6, 1e9),
+        window_s=take.number("window_s", 1e-6, 1e6),
+        hop_s=take.number("hop_s", 1e-6, 1e6),
+        encoder=take.text("encoder", default=""),
+    )
+
+
+def _array(take: _Fields) -> npt.NDArray[Any]:
+    dtype = _DTYPES[take.choice("dtype", tuple(_DTYPES))]
+    shape, data = take.body.get("shape"), take.body.get("data")
+    if not isinstance(shape, list | tuple) or not 1 <= len(shape) <= _MAX_DIMS:
+        raise MessageError("shape", f"shape must have 1 to {_MAX_DIMS} dimensions")
+    if not all(type(n) is int and 0 < n <= LIMIT for n in shape):
+        raise MessageError("shape", "every dimension must be a positive integer")
+    if not isinstance(data, bytes):
+        raise MessageError("data", f"data must be bytes, not {type(data).__name__}")
+    if math.prod(shape) * dtype.itemsize != len(data):
+        raise MessageError("shape", f"shape {tuple(shape)} of {dtype.str[1:]} does not fill {len(data)} bytes")
+    array = np.frombuffer(data, dtype).reshape(shape)
+    if dtype.kind == "f" and not np.isfinite(array).all():
+        raise MessageError("data", "samples must be finite; mark gaps by `quality`")
+    return array

@@ -1,0 +1,33 @@
+"""The house keeps its shape: one stack of imports, and a device that never loads the backend's libraries."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+STACK = ["broker", "edge", "backend", "export"]  # each may import itself and what stands before it
+
+
+@pytest.mark.parametrize("folder", STACK)
+def test_every_module_says_what_it_does_and_stays_small(folder):
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        text = path.read_text()
+        assert text.lstrip().startswith('"""'), f"{path.relative_to(ROOT)} has no docstring"
+        assert len(text.splitlines()) <= 500, f"{path.relative_to(ROOT)} has over 500 lines"
+
+
+def test_the_stack_of_imports_holds():
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports")], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("module", ["edge.cli", "edge.agent", "edge.simulator", "broker.cli"])
+def test_a_device_loads_no_torch(module):
+    heavy = "torch transformers pyarrow fastapi sqlalchemy matplotlib onnx sklearn scipy"
+    code = f"import sys, {module}; print([m for m in {heavy.split()} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,154 @@
+"""Links: the same behaviour over a real mosquitto and in memory; what a cut connection does."""
+
+import asyncio
+import contextlib
+
+import aiomqtt
+import pytest
+
+from broker import topics
+from broker.errors import ConfigError, LinkDown, MessageError
+from broker.link import Message, MqttLink, Will
+from broker.memory import Faults, MemoryBroker, MemoryLink, matches
+
+
+async def receive(link, count, seconds=10.0):
+    got = []
+
+    async def collect():
+        async for message in link.messages():
+            got.append(message)
+            if len(got) == count:
+                return
+
+    await asyncio.wait_for(collect(), seconds)
+    return got
+
+
+@contextlib.asynccontextmanager
+async def pair(kind, request):
+    """Two connected links, over mosquitto or in memory."""
+    if kind == "mqtt":
+        port = request.getfixturevalue("mosquitto").port
+        links = [MqttLink("127.0.0.1", port, name, backoff=(0.05, 0.2)) for name in ("one", "two")]
+    else:
+        broker = MemoryBroker()
+        links = [MemoryLink(broker), MemoryLink(broker)]
+    async with links[0] as one, links[1] as two:
+        await asyncio.wait_for(asyncio.gather(one.wait_connected(), two.wait_connected()), 10)
+        yield one, two
+
+
+@pytest.mark.parametrize("kind", ["mqtt", "memory"])
+async def test_messages_arrive_in_order_and_retained_ones_later(kind, request):
+    async with pair(kind, request) as (one, two):
+        await one.publish("iotlm/status/home/watch", b"kept", retain=True)
+        await asyncio.sleep(0.2)
+        await two.subscribe("iotlm/status/+/+", "iotlm/frames/#")
+        for i in range(100):
+            await one.publish("iotlm/frames/home/watch/imu", str(i).encode())
+        got = await receive(two, 101)
+    assert got[0] == Message("iotlm/status/home/watch", b"kept", retain=True)
+    assert [m.payload for m in got[1:]] == [str(i).encode() for i in range(100)]
+
+
+@pytest.mark.parametrize("kind", ["mqtt", "memory"])
+async def test_an_oversized_payload_is_refused_before_it_is_sent(kind, request):
+    async with pair(kind, request) as (one, _):
+        with pytest.raises(MessageError, match="size"):
+            await one.publish("iotlm/frames/a/b/c", bytes(2 << 20))
+        assert one.connected
+
+
+async def test_after_the_broker_died_the_link_comes_back_with_its_subscriptions(mosquitto):
+    async with MqttLink("127.0.0.1", mosquitto.port, "survivor", backoff=(0.05, 0.2)) as link:
+        await link.wait_connected()
+        await link.subscribe(topics.EVENTS_ALL)
+        mosquitto.kill()
+        while link.connected:
+            await asyncio.sleep(0.02)
+        with pytest.raises(LinkDown):
+            await link.publish("iotlm/events/a/b/c", b"lost")
+        mosquitto.start()
+        await asyncio.wait_for(link.wait_connected(), 10)
+        assert link.session == 2
+        await link.publish("iotlm/events/a/b/c", b"back")
+        assert [m.payload for m in await receive(link, 1)] == [b"back"]
+
+
+async def test_a_will_is_published_when_a_client_dies_and_only_then(mosquitto):
+    will = Will(topics.status("home", "watch"), b"offline")
+    async with aiomqtt.Client("127.0.0.1", mosquitto.port) as watcher:
+        await watcher.subscribe(topics.STATUS_ALL)
+        async with MqttLink("127.0.0.1", mosquitto.port, "watch", will=will) as link:
+            await link.wait_connected()
+            await link.publish(will.topic, b"online", retain=True)
+        await asyncio.sleep(0.3)
+        async with MqttLink("127.0.0.1", mosquitto.port, "watch", will=will) as link:
+            await link.wait_connected()
+            link._client._client.socket().shutdown(2)  # the cable is cut: no farewell
+            payloads = []
+            async with asyncio.timeout(10):
+                async for message in watcher.messages:
+                    payloads.append(message.payload)
+                    if message.payload == b"offline":
+                        break
+    assert payloads == [b"online", b"offline"]
+
+
+async def test_a_link_without_a_broker_waits_and_does_not_block():
+    async with MqttLink("127.0.0.1", 1, "lonely") as link:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(link.wait_connected(), 0.3)
+        assert not link.connected
+
+
+async def test_unusable_tls_files_are_named():
+    with pytest.raises(ConfigError, match=r"nowhere\.pem"):
+        async with MqttLink("127.0.0.1", 1, "x", ca="nowhere.pem"):
+            pass
+    with pytest.raises(ConfigError, match=r"broker\.ca"):
+        async with MqttLink("127.0.0.1", 1, "x", cert="a.pem", key="b.pem"):
+            pass
+
+
+async def test_memory_faults_drop_duplicate_and_delay():
+    broker = MemoryBroker(seed=1)
+    async with MemoryLink(broker) as sender, MemoryLink(broker, faults=Faults(drop=0.3, delay_s=0.05)) as receiver:
+        sender.faults = Faults(duplicate=0.3)
+        await receiver.subscribe("t")
+        for i in range(1000):
+            await sender.publish("t", str(i).encode())
+        await asyncio.sleep(0.1)
+        got = [int(receiver._inbox.get_nowait().payload) for _ in range(receiver._inbox.qsize())]
+    assert 800 < len(got) < 1000  # 1000 x 1.3 x 0.7 = 910
+    assert len(set(got)) < len(got)
+    assert got != sorted(got)
+
+
+async def test_a_cut_memory_link_leaves_its_will_and_comes_back():
+    broker = MemoryBroker()
+    will = Will("iotlm/status/a/b", b"offline")
+    async with MemoryLink(broker, will=will) as link, MemoryLink(broker) as watcher:
+        await watcher.subscribe(topics.STATUS_ALL)
+        link.disconnect()
+        with pytest.raises(LinkDown):
+            await link.publish("x", b"")
+        link.connect()
+        assert link.connected
+        assert link.session == 2
+        assert (await receive(watcher, 1))[0].payload == b"offline"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "topic", "expected"),
+    [
+        ("a/+/c", "a/b/c", True),
+        ("a/#", "a/b/c", True),
+        ("a/#", "b", False),
+        ("a/+", "a/b/c", False),
+        ("a/b", "a", False),
+    ],
+)
+def test_topic_filters(pattern, topic, expected):
+    assert matches(pattern, topic) is expected

@@ -1,0 +1,56 @@
+"""`broker run`: the real programs, started and ended as a user does."""
+
+import signal
+import subprocess
+import sys
+
+import aiomqtt
+import pytest
+
+from broker import server
+from broker.errors import ConfigError
+from tests.conftest import free_port, need, wait_listening
+
+
+@pytest.mark.parametrize("flag", [[], ["--embedded"]], ids=["mosquitto", "embedded"])
+async def test_broker_run_carries_messages_and_ends_by_signal(flag, tmp_path):
+    if not flag:
+        need("mosquitto")
+    port = free_port()
+    command = [sys.executable, "-m", "broker.cli", "run", "--port", str(port), "--directory", str(tmp_path), *flag]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        line = process.stdout.readline()
+        assert f"127.0.0.1:{port}" in line
+        assert ("for demonstration only" in line) == bool(flag)
+        wait_listening(port)
+        async with aiomqtt.Client("127.0.0.1", port, timeout=10) as client:
+            await client.subscribe("iotlm/events/#", qos=1)
+            await client.publish("iotlm/events/home/alice/task", b"hello", qos=1)
+            assert (await anext(aiter(client.messages))).payload == b"hello"
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+        process.stdout.close()
+    assert (tmp_path / ("embedded.json" if flag else "mosquitto.conf")).read_text()
+
+
+def test_a_taken_port_is_one_line(mosquitto, tmp_path):
+    command = [sys.executable, "-m", "broker.cli", "run", "--port", str(mosquitto.port), "--directory", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        f"error: port {mosquitto.port} on 127.0.0.1: Address already in use; choose another --port"
+    ]
+
+
+def test_off_loopback_nothing_is_anonymous(tmp_path):
+    with pytest.raises(ConfigError, match="--password-file"):
+        server.ServerConfig(tmp_path, host="0.0.0.0", port=free_port()).check(embedded=False)
+    passwords = tmp_path / "passwords"
+    passwords.write_text("")
+    config = server.ServerConfig(tmp_path, host="0.0.0.0", port=free_port(), password_file=passwords)
+    config.check(embedded=False)
+    assert "allow_anonymous false" in server.mosquitto_conf(config)
+    with pytest.raises(ConfigError, match="install mosquitto"):
+        config.check(embedded=True)
