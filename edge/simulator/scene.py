@@ -1,0 +1,160 @@
+"""The scene: one person in one room, rendered into what each sensor would have measured at any time.
+
+A scene is a pure function of (seed, absolute time). A watch, a phone and a microphone that are separate processes
+render the same scene when they share a seed, and so does whoever checks their results with `labels`. It knows nothing
+of devices and their flaws (`edge.simulator.flaws`).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from broker.errors import ConfigError
+from edge.simulator.body import Motion, pocket_imu, wrist_imu
+from edge.simulator.sound import EVENTS, background, footstep, reverberate
+from edge.simulator.timeline import ACTIVITIES, ROUND_S, person, round_of
+
+SECOND = 1_000_000_000
+ACTIVITY, EVENT = "activity-recognition", "event-detection"
+NONE = "none"
+PLACEMENTS = {"wrist": wrist_imu, "pocket": pocket_imu}
+
+_ROUND_NS = round(ROUND_S * SECOND)
+_TURN_S = 16.0  # one sound event, or none, has this long
+_TURN_NS = round(_TURN_S * SECOND)
+_EVENT, _SOUND, _ROOM = 3, 4, 5  # one stream of random numbers each
+_TAIL_S = 0.3  # what a room adds to a sound
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """`label` holds from `start` to `end`, ns UTC."""
+
+    start: int
+    end: int
+    label: str
+
+
+class Scene:
+    """Everything that a seed determines. Cheap to make; what has been rendered lately is kept."""
+
+    def __init__(self, seed: int) -> None:
+        if seed < 0:
+            raise ConfigError(f"simulator: seed {seed} is negative; use 0 or more")
+        self.seed = seed
+
+    def imu(self, placement: str, t_ns: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(n, 6) m/s2 with gravity and rad/s at times `t_ns` (n,), on the `wrist` or in the `pocket`."""
+        if placement not in PLACEMENTS:
+            raise ConfigError(f"simulator: no imu at {placement!r}; placements: {', '.join(PLACEMENTS)}")
+        t_ns = np.asarray(t_ns, np.int64)
+        out = np.empty((len(t_ns), 6), np.float32)
+        numbers = t_ns // _ROUND_NS
+        for number in np.unique(numbers):
+            now = numbers == number
+            u = (t_ns[now] - number * _ROUND_NS) / SECOND
+            motion = Motion(person(self.seed), round_of(self.seed, int(number)))
+            out[now] = PLACEMENTS[placement](motion, u)
+        return out
+
+    def audio(self, t0_ns: int, n: int, rate: float = 16000.0) -> NDArray[np.float32]:
+        """(n,) full scale +-1: n samples from `t0_ns` at `rate` Hz, as the room's microphone hears them.
+
+        Samples lie on a grid of the rate that is aligned to 1970; `t0_ns` counts as the nearest point of it.
+        """
+        rate_hz, per_turn = round(rate), round(_TURN_S * rate)
+        first = (t0_ns * rate_hz + SECOND // 2) // SECOND
+        pieces = []
+        while n > 0:
+            number, at = divmod(first, per_turn)
+            pieces.append(_heard(self.seed, number, float(rate_hz))[at : at + n])
+            first, n = first + len(pieces[-1]), n - len(pieces[-1])
+        return np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
+
+    def labels(self, t_ns: int) -> dict[str, str]:
+        """What is true at a time, by task."""
+        return {task: next(self.spans(task, t_ns, t_ns + 1)).label for task in (ACTIVITY, EVENT)}
+
+    def spans(self, task: str, start: int, end: int) -> Iterator[Span]:
+        """The labels of a task over [start, end), ns UTC, in order and without holes."""
+        period = {ACTIVITY: _ROUND_NS, EVENT: _TURN_NS}[task]
+        for number in range(start // period, -(-end // period)):
+            origin = number * period
+            for low, high, label in self._round(number) if task == ACTIVITY else self._turn(number):
+                s, e = max(origin + round(low * SECOND), start), min(origin + round(high * SECOND), end)
+                if s < e:
+                    yield Span(s, e, label)
+
+    def _round(self, number: int) -> Iterator[tuple[float, float, str]]:
+        act = round_of(self.seed, number)
+        for i, activity in enumerate(act.index):
+            yield float(act.edges[i]), float(act.edges[i + 1]), ACTIVITIES[activity]
+
+    def _turn(self, number: int) -> Iterator[tuple[float, float, str]]:
+        happening = _happening(self.seed, number)
+        yield 0.0, happening.start, NONE
+        yield happening.start, happening.end, happening.label
+        yield happening.end, _TURN_S, NONE
+
+
+@dataclass(frozen=True, slots=True)
+class _Happening:
+    """A sound event within its turn, seconds; level is its peak, full scale. No event has no length."""
+
+    label: str
+    start: float
+    end: float
+    level: float
+
+
+@lru_cache(maxsize=256)
+def _happening(seed: int, number: int) -> _Happening:
+    rng = np.random.default_rng([seed, _EVENT, number])
+    if rng.random() < 0.2:
+        return _Happening(NONE, 0.0, 0.0, 0.0)
+    start, seconds = rng.uniform(1.5, 6.0), rng.uniform(4.0, 8.0)
+    label = list(EVENTS)[rng.integers(len(EVENTS))]
+    return _Happening(label, start, start + seconds, float(10 ** (rng.uniform(-18, -2) / 20)))
+
+
+@lru_cache(maxsize=4)
+def _heard(seed: int, number: int, rate: float) -> NDArray[np.float32]:
+    """(samples of a turn,) float32."""
+    rng = np.random.default_rng([seed, _SOUND, number])
+    sound = _dry(rng, seed, number, rate)
+    room = np.random.default_rng([seed, _ROOM])
+    sound = reverberate(room, sound, rate)
+    quiet = 10 ** (room.uniform(-66, -48) / 20) * 10 ** (rng.uniform(-3, 3) / 20)
+    heard = sound + quiet * background(rng, _TURN_S, rate) + _steps(rng, seed, number, rate)
+    return np.clip(heard, -1.0, 1.0).astype(np.float32)
+
+
+def _dry(rng: np.random.Generator, seed: int, number: int, rate: float) -> NDArray[np.float64]:
+    sound = np.zeros(round(_TURN_S * rate))
+    happening = _happening(seed, number)
+    if happening.label == NONE:
+        return sound
+    event = EVENTS[happening.label](rng, happening.end - happening.start - _TAIL_S, rate)
+    ramp = np.minimum(1.0, np.minimum(np.arange(len(event)), np.arange(len(event))[::-1]) / (0.02 * rate))
+    first = round(happening.start * rate)
+    sound[first : first + len(event)] = event * ramp * happening.level / max(float(np.abs(event).max()), 1e-9)
+    return sound
+
+
+def _steps(rng: np.random.Generator, seed: int, number: int, rate: float) -> NDArray[np.float64]:
+    """The footsteps of the person whose wrist and pocket are measured, faint."""
+    sound = np.zeros(round(_TURN_S * rate))
+    origin = number * _TURN_NS
+    act = round_of(seed, origin // _ROUND_NS)
+    offset = (origin % _ROUND_NS) / SECOND
+    on_foot = act.edges[2], act.edges[-3]
+    level = 10 ** (rng.uniform(-48, -34) / 20)
+    for at in np.arange(on_foot[0], on_foot[1], 0.5 / act.stride_hz) - offset:
+        step = level * rng.uniform(0.5, 1.0) * footstep(rng, rate)
+        first = round(at * rate)
+        if 0 <= first < len(sound) - len(step):
+            sound[first : first + len(step)] += step
+    return sound

@@ -1,0 +1,322 @@
+"""Sensors: recordings read and paced, the simulator live, the host's own; and what is said when one is missing."""
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from broker.errors import ConfigError, DataError
+from edge.clock import ManualClock
+from edge.sensors import SENSORS, Reading, Sensor
+from edge.sensors.host import AccelerometerSensor, facts, survey
+from edge.sensors.listing import available
+from edge.sensors.microphone import MicrophoneSensor, SampleClock, portaudio
+from edge.sensors.options import parse_time
+from edge.sensors.replay import ReplaySensor, plan, tracks
+from edge.simulator import Scene
+from edge.windows import SECOND, Stream, cut
+
+T0 = 1_700_000_000 * SECOND
+IMU, AUDIO = Stream("imu", "imu", "wrist"), Stream("mic", "audio", "room")
+HEADER = "x_acc,y_acc,z_acc,x_gyro,y_gyro,z_gyro,timestamp,label\n"
+
+
+async def taken(sensor: Sensor, count: int = 10**6) -> Reading:
+    """The first `count` readings as one."""
+    readings = []
+    async for reading in sensor.readings():
+        readings.append(reading)
+        if len(readings) == count:
+            break
+    return Reading(np.concatenate([r.t for r in readings]), np.concatenate([r.values for r in readings]))
+
+
+def execution(path: Path, start: int = T0, n: int = 300, value: float = 1.0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [f"{value},0,9.8,0,0,{i},{start // 10**6 + 10 * i},SEATED" for i in range(n)]
+    path.write_text(HEADER + "\n".join(rows) + "\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    "text", ["1700000000", "1700000000.0", "1700000000000", "1700000000000000000", "2023-11-14T22:13:20Z"]
+)
+def test_times_are_read_in_every_unit(text):
+    assert parse_time(text) == T0
+
+
+def test_iso_times_keep_their_zone_and_microseconds():
+    assert parse_time("2023-11-15T00:13:20.250001+02:00") == T0 + 250_001_000
+    assert parse_time("2023-11-14 22:13:20") == T0
+
+
+async def test_an_ordinary_csv_is_replayed(tmp_path):
+    path = tmp_path / "walk.csv"
+    lines = [f"{datetime.fromtimestamp(1.7e9 + i / 50, UTC).isoformat()},0,0,9.81,0,0,{i}" for i in range(150)]
+    path.write_text("Time,ax,ay,az,gyro_x,gyro_y,gyro_z\n" + "\n".join(lines))
+    reading = await taken(SENSORS["replay"]({"path": str(path), "speed": 0}, IMU, ManualClock(T0)))
+    assert reading.values.shape == (150, 6)
+    assert reading.values[:, 5].tolist() == list(range(150))
+    assert cut(IMU, reading.t, reading.values)[0].t0 == T0
+
+
+async def test_times_from_zero_count_from_the_start_that_is_given(tmp_path):
+    path = tmp_path / "lab.csv"
+    path.write_text(
+        "t,acc_x,acc_y,acc_z,gyro_x,gyro_y,gyro_z\n" + "".join(f"{i / 50},0,0,9,0,0,0\n" for i in range(60))
+    )
+    reading = await taken(SENSORS["replay"]({"path": str(path), "start": "2023-11-14T22:13:20Z"}, IMU, ManualClock()))
+    assert reading.t[:2].tolist() == [T0, T0 + 20_000_000]
+
+
+async def test_missing_values_are_nan_and_disorder_is_sorted(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text(HEADER + "1,0,0,0,0,0,1700000000020,A\n,0,0,0,0,0,1700000000000,A\n")
+    reading = await taken(ReplaySensor(plan(tracks(path)), ManualClock(), 0))
+    assert reading.t.tolist() == [T0, T0 + 20_000_000]
+    assert np.isnan(reading.values[0, 0])
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg"])
+@pytest.mark.parametrize("rate", [16000, 44100])
+async def test_sound_files_are_mixed_and_resampled(tmp_path, suffix, rate):
+    path = tmp_path / f"tone.{suffix}"
+    wave = 0.5 * np.sin(2 * np.pi * 440 * np.arange(2 * rate) / rate)
+    soundfile.write(path, np.stack([wave, wave], -1), rate)
+    reading = await taken(ReplaySensor(plan(tracks(path, T0)), ManualClock(), 0))
+    assert abs(len(reading.t) - 32000) <= 2
+    assert np.all(np.diff(reading.t) == 62500)
+    middle = slice(4000, 28000)
+    wanted = 0.5 * np.sin(2 * np.pi * 440 * (reading.t[middle] - T0) / SECOND)
+    assert np.abs(reading.values[middle, 0] - wanted).max() < 0.03
+
+
+async def test_a_folder_of_clips_is_one_continuous_stream(tmp_path):
+    for name in ("001-1-17-A.ogg", "002-1-18-A.ogg"):
+        soundfile.write(tmp_path / name, np.full(44100, 0.1), 44100)
+    reading = await taken(ReplaySensor(plan(tracks(tmp_path, T0)), ManualClock(), 0))
+    assert len(cut(AUDIO, reading.t, reading.values)) == 3
+
+
+def test_both_devices_of_an_execution_share_recording_and_shift(tmp_path):
+    execution(tmp_path / "DATA/s01/s01_01_sp.csv", T0 + 30_000_000)
+    execution(tmp_path / "DATA/s01/s01_01_sw.csv", T0)
+    execution(tmp_path / "DATA/s02/s02_01_sw.csv", T0 + 86400 * SECOND)
+    found = tracks(tmp_path)
+    assert [(t.recording, t.device, t.placement) for t in found] == [
+        ("s01_01", "watch", "wrist"),
+        ("s01_01", "phone", "pocket"),
+        ("s02_01", "watch", "wrist"),
+    ]
+    now = T0 + 10**6 * SECOND + 123
+    parts = plan(found, now)
+    assert parts[0].shift == parts[1].shift
+    assert parts[1].at == 30_000_000
+    assert parts[2].at == 3_020_000_000 + 3 * SECOND
+    for part in parts:
+        assert part.shift % (SECOND // 2) == 0
+        assert 0 <= part.track.start + part.shift - now - part.at < SECOND
+
+
+async def test_a_shifted_replay_cuts_the_same_windows(tmp_path):
+    path = execution(tmp_path / "s01_01_sw.csv", T0 + 170_000_000)
+    readings = [
+        await taken(ReplaySensor(plan(tracks(path), now), ManualClock(), 0)) for now in (None, T0 + 99 * SECOND + 7)
+    ]
+    kept, moved = (cut(IMU, r.t, r.values) for r in readings)
+    assert len(kept) == 4
+    assert all(np.array_equal(a.values, b.values) for a, b in zip(kept, moved, strict=True))
+    assert {b.t0 - a.t0 for a, b in zip(kept, moved, strict=True)} == {99 * SECOND}
+
+
+@pytest.mark.parametrize("speed, seconds", [(1.0, 2.99), (10.0, 0.299), (0, 0.0)])
+async def test_the_injected_clock_paces_a_replay(tmp_path, speed, seconds):
+    clock = ManualClock(5)
+    await taken(ReplaySensor(plan(tracks(execution(tmp_path / "a_01_sw.csv"))), clock, speed))
+    assert (clock.now() - 5) / SECOND == pytest.approx(seconds, abs=1e-3)
+
+
+async def test_readings_are_never_early(tmp_path):
+    clock = ManualClock(T0)
+    async for reading in ReplaySensor(plan(tracks(execution(tmp_path / "a_01_sw.csv"))), clock).readings():
+        assert reading.t[-1] <= clock.now()
+
+
+@pytest.mark.parametrize(
+    "name, text, words",
+    [
+        ("a.csv", "acc_x,acc_y\n1,2\n", "no column of times"),
+        ("a.csv", "timestamp,foo\n1,2\n", "acc_x"),
+        ("a.csv", HEADER, "no samples"),
+        ("a.csv", HEADER + "1,2,3,4,5,nope,1700000000000,A\n", "line 2"),
+        ("a.csv", HEADER + "1,2\n", "line 2"),
+        ("a.wav", "no sound", "not a sound file"),
+        ("a.txt", "", "not a recording"),
+        ("a.parquet", "nothing", "sp_sw_har"),
+    ],
+)
+def test_what_cannot_be_read_is_one_clear_error(tmp_path, name, text, words):
+    pytest.importorskip("pyarrow")
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(DataError, match=words):
+        tracks(path)
+
+
+def test_an_absent_file_and_an_empty_folder_are_errors(tmp_path):
+    for path in (tmp_path / "absent.csv", tmp_path / "absent.wav", tmp_path):
+        with pytest.raises(DataError, match=str(path)):
+            tracks(path)
+
+
+def test_a_recording_without_the_stream_says_what_it_holds(tmp_path):
+    path = execution(tmp_path / "s01_01_sp.csv")
+    with pytest.raises(ConfigError, match="it holds imu at pocket"):
+        SENSORS["replay"]({"path": str(path)}, AUDIO, ManualClock())
+
+
+async def test_both_layouts_of_sp_sw_har_give_the_same_samples(data_dir):
+    pytest.importorskip("pyarrow")
+    name = "s01_01"
+    originals = {t.device: t for t in tracks(data_dir / "originals/sp_sw_har") if t.recording == name}
+    curated = {t.device: t for t in tracks(data_dir / "sp_sw_har/s01.parquet") if t.recording == name}
+    assert set(originals) == set(curated) == {"watch", "phone"}
+    for device, track in originals.items():
+        a, b = list(track.chunks()), list(curated[device].chunks())
+        assert np.array_equal(np.concatenate([r.t for r in a]), np.concatenate([r.t for r in b]))
+        assert np.array_equal(np.concatenate([r.values for r in a]), np.concatenate([r.values for r in b]))
+
+
+async def test_a_clip_of_esc10_gives_its_five_seconds(data_dir):
+    clip = sorted((data_dir / "esc10").glob("*.ogg"))[0]
+    reading = await taken(ReplaySensor(plan(tracks(clip, T0)), ManualClock(), 0))
+    assert len(cut(AUDIO, reading.t, reading.values)) == 9
+
+
+async def test_the_simulator_renders_the_scene_at_the_clock():
+    clock = ManualClock(T0 + 40)
+    reading = await taken(SENSORS["simulator"]({"seed": 4}, IMU, clock), 30)
+    assert reading.t[0] == T0
+    assert np.array_equal(reading.values, Scene(4).imu("wrist", reading.t))
+    assert clock.now() == T0 + 40 + 3 * SECOND
+
+
+async def test_the_simulator_stops_after_its_seconds_and_sounds():
+    options = {"seed": 4, "seconds": 2, "start": "2023-11-14T22:13:20Z", "speed": 0}
+    reading = await taken(SENSORS["simulator"](options, AUDIO, ManualClock()))
+    assert np.array_equal(reading.values[:, 0], Scene(4).audio(T0, 32000))
+    assert len(cut(AUDIO, reading.t, reading.values)) == 3
+
+
+async def test_a_simulated_device_has_the_flaws_it_is_given():
+    options = {"seconds": 30, "speed": 0, "dropout": 0.5, "jitter_s": 0.005, "noise": 1}
+    reading = await taken(SENSORS["simulator"](options, IMU, ManualClock(T0)))
+    assert 600 < len(reading.t) < 2400
+
+
+@pytest.mark.parametrize(
+    "sensor, options, stream, words",
+    [
+        ("simulator", {"sead": 1}, IMU, "sead.*seed"),
+        ("simulator", {"seed": "x"}, IMU, "expected int"),
+        ("simulator", {}, Stream("g", "gps", "car"), "no gps"),
+        ("simulator", {}, Stream("i", "imu", "ear"), "wrist, pocket"),
+        ("microphone", {}, IMU, "audio"),
+        ("accelerometer", {}, AUDIO, "imu"),
+        ("replay", {"path": "x.csv", "now": "yes"}, IMU, "bool"),
+    ],
+)
+def test_settings_that_cannot_work_say_why(sensor, options, stream, words):
+    with pytest.raises(ConfigError, match=words):
+        SENSORS[sensor](options, stream, ManualClock())
+
+
+def test_sound_from_the_microphone_is_stamped_evenly():
+    """Blocks arrive in bursts and the card's clock runs 40 ppm fast; stamps stay even and true to a few ms."""
+    clock, rng, block = SampleClock(16000), np.random.default_rng(0), 800
+    stamps, true = [], []
+    for k in range(1200):
+        done = T0 + round((k + 1) * block / 16000 * (1 - 40e-6) * SECOND)
+        stamps.append(clock.stamp(block, done + int(rng.exponential(0.004) * SECOND)))
+        true.append(done - block * 62500)
+    steps = np.diff(np.concatenate(stamps))
+    assert np.all(np.abs(steps - 62500) < 0.5 * 62500)
+    assert np.abs([s[0] - t for s, t in zip(stamps, true, strict=True)][100:]).max() < 0.012 * SECOND
+
+
+def test_the_microphone_starts_counting_anew_after_a_loss():
+    clock = SampleClock(16000)
+    clock.stamp(800, T0)
+    assert clock.stamp(800, T0 + SECOND)[-1] == T0 + SECOND - 62500
+
+
+def test_a_microphone_that_is_not_there_is_one_clear_error():
+    async def listen() -> None:
+        await asyncio.wait_for(taken(MicrophoneSensor({"device": "no such device"}, AUDIO, ManualClock()), 1), 10)
+
+    with pytest.raises(ConfigError, match="microphone"):
+        asyncio.run(listen())
+
+
+async def test_the_microphone_hears():
+    try:
+        if not [d for d in portaudio().query_devices() if d["max_input_channels"]]:
+            pytest.skip("this machine has no input device")
+    except ConfigError as error:
+        pytest.skip(str(error))
+    from edge.clock import SystemClock
+
+    reading = await asyncio.wait_for(taken(MicrophoneSensor({}, AUDIO, SystemClock()), 5), 20)
+    assert reading.values.shape == (4000, 1)
+
+
+def chip(root: Path, name: str, gyroscope: bool = True) -> None:
+    """The files that Linux shows of an inertial chip."""
+    folder = root / f"iio:device{len(list(root.glob('iio*')))}"
+    folder.mkdir(parents=True)
+    files = {"name": name, "in_accel_scale": "0.01", "in_accel_z_offset": "10"}
+    files |= {f"in_accel_{axis}_raw": str(value) for axis, value in zip("xyz", (0, 100, 971), strict=True)}
+    if gyroscope:
+        files |= {f"in_anglvel_{axis}_raw": "200" for axis in "xyz"} | {"in_anglvel_scale": "0.001"}
+    for file, text in files.items():
+        (folder / file).write_text(text + "\n")
+
+
+async def test_a_linux_accelerometer_is_read_in_units(tmp_path):
+    chip(tmp_path, "lis3dh", gyroscope=False)
+    chip(tmp_path, "bmi160")
+    clock = ManualClock(T0)
+    reading = await taken(AccelerometerSensor({"device": "bmi160", "rate": 100.0}, IMU, clock, tmp_path), 4)
+    assert reading.values[0] == pytest.approx([0, 1.0, 9.81, 0.2, 0.2, 0.2])
+    assert np.diff(reading.t).tolist() == [10_000_000] * 19
+    plain = await taken(AccelerometerSensor({}, IMU, clock, tmp_path), 1)
+    assert plain.values[0] == pytest.approx([0, 1.0, 9.81, 0, 0, 0])
+
+
+async def test_an_axis_that_cannot_be_read_is_missing(tmp_path):
+    chip(tmp_path, "bmi160")
+    sensor = AccelerometerSensor({}, IMU, ManualClock(T0), tmp_path)
+    (tmp_path / "iio:device0" / "in_accel_x_raw").unlink()
+    assert np.isnan((await taken(sensor, 1)).values[0, 0])
+
+
+def test_a_machine_without_an_accelerometer_says_so(tmp_path):
+    with pytest.raises(ConfigError, match="no Industrial I/O accelerometer"):
+        AccelerometerSensor({}, IMU, ManualClock(), tmp_path)
+    chip(tmp_path, "bmi160")
+    with pytest.raises(ConfigError, match="none of bmi160"):
+        AccelerometerSensor({"device": "x"}, IMU, ManualClock(), tmp_path)
+
+
+def test_the_hosts_own_sensors_are_listed_with_units():
+    assert all(each.unit in {"degC", "rpm", "%"} and np.isfinite(each.value) for each in survey())
+    assert set(facts()) <= {"host.temperature", "host.fan", "host.battery"}
+
+
+def test_every_sensor_of_the_table_is_listed():
+    rows = available()
+    assert [row.sensor for row in rows] == [*SENSORS, "host"]
+    assert all(row.detail for row in rows)
