@@ -216,6 +216,8 @@ class MqttLink:
                     log.warning("no connection to %s:%s: %s", self._host, self._port, error)
                 told = True
             finally:
+                if self._client is not None:
+                    _heed(self._client)
                 self._client = None
                 self._up.clear()
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
@@ -255,6 +257,13 @@ class MqttLink:
             files = ", ".join(f for f in (self._ca, self._cert, self._key) if f)
             raise ConfigError(f"broker TLS files {files}: {error.strerror or error}; PEM is expected") from None
         return context
+
+
+def _heed(client: aiomqtt.Client) -> None:
+    """Look at why a connection ended: the client leaves it unread, and asyncio would complain about that on stderr."""
+    ended = client._disconnected
+    if ended.done() and not ended.cancelled():
+        ended.exception()
 
 
 def _as_bytes(payload: object) -> bytes:

@@ -1,4 +1,4 @@
-"""Time as an argument: what reads the clock or waits is handed a `Clock`, so that tests and simulations bring their own.
+"""Time as an argument: what reads the clock or waits is handed a `Clock`; tests and simulations bring their own.
 
 `SystemClock` is real time. `ManualClock` moves only when somebody sleeps on it: hours of a simulated day pass at once.
 """

@@ -1,0 +1,98 @@
+"""A trained model on disk: `model.safetensors` (weights) beside `config.json` (everything else). No pickle.
+
+Calibration (temperature per task), event thresholds, the digests of the encoders and the record of the training
+travel with the weights, so that a checkpoint answers the same wherever it is loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from backend.model.sensorlm import ModelConfig, SensorModel
+from backend.tasks import TASKS
+from broker.errors import CheckpointError
+
+FORMAT = 1
+PRETRAINED = Path(__file__).parent / "pretrained"
+"""The checkpoint that comes with the package."""
+
+
+@dataclass
+class Checkpoint:
+    """A model and what belongs to it. `encoders` maps a modality to its encoder's digest."""
+
+    model: SensorModel
+    temperatures: dict[str, float] = field(default_factory=dict)
+    thresholds: dict[str, float] = field(default_factory=dict)
+    record: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def encoders(self) -> dict[str, str]:
+        """Digest of each encoder, the identity that frames of tokens carry."""
+        return {modality: self.model.encoder(modality).digest() for modality in self.model.encoders}
+
+    @property
+    def digest(self) -> str:
+        """sha256 hex of all weights, the configuration and the calibration: the identity of the decisions."""
+        sha = hashlib.sha256(json.dumps(self.settings(), sort_keys=True).encode())
+        for name, value in sorted(self.model.state_dict().items()):
+            sha.update(name.encode())
+            sha.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return sha.hexdigest()
+
+    def settings(self) -> dict[str, Any]:
+        """What decisions depend on besides the weights."""
+        return {
+            "format": FORMAT,
+            "model": self.model.config.to_json(),
+            "labels": {task: list(TASKS[task].labels) for task in self.model.config.tasks},
+            "temperatures": self.temperatures,
+            "thresholds": self.thresholds,
+        }
+
+
+def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
+    """Write both files into `folder`, each complete or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: value.detach().cpu().contiguous() for name, value in checkpoint.model.state_dict().items()}
+    config = {
+        **checkpoint.settings(),
+        "encoders": checkpoint.encoders,
+        "digest": checkpoint.digest,
+        "training": checkpoint.record,
+    }
+    (folder / "model.safetensors.part").write_bytes(save(weights))
+    (folder / "config.json.part").write_text(json.dumps(config, indent=1) + "\n")
+    for name in ("model.safetensors", "config.json"):
+        (folder / f"{name}.part").replace(folder / name)
+
+
+def load_checkpoint(where: Path | str | None = None) -> Checkpoint:
+    """The checkpoint in a folder, or the bundled one; raises CheckpointError when it cannot be used."""
+    folder = PRETRAINED if where is None else Path(where)
+    try:
+        config = json.loads((folder / "config.json").read_text())
+        weights = load_file(folder / "model.safetensors")
+    except FileNotFoundError as error:
+        raise CheckpointError(f"checkpoint {folder}: {error.filename or error} is missing; train one first") from error
+    except (ValueError, SafetensorError) as error:
+        raise CheckpointError(f"checkpoint {folder}: unreadable ({error}); train it again") from error
+    if config.get("format") != FORMAT:
+        raise CheckpointError(f"checkpoint {folder}: format {config.get('format')!r}, this version reads {FORMAT}")
+    model = SensorModel(ModelConfig.from_json(config["model"]))
+    for task, labels in config["labels"].items():
+        if tuple(labels) != TASKS[task].labels:
+            raise CheckpointError(f"checkpoint {folder}: labels of {task!r} differ from this version's; train it again")
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(f"checkpoint {folder}: weights do not fit the configuration ({error})") from error
+    model.eval()
+    return Checkpoint(model, config["temperatures"], config["thresholds"], config.get("training", {}))

@@ -1,0 +1,78 @@
+"""`backend`: train | eval | serve | demo. Only typer glue; each command's body is a module of its own.
+
+Heavy imports stand inside the commands, so that `backend --help` answers at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from backend.demo.command import demo
+from backend.serve.command import serve
+from broker.command import new_app, run
+
+app = new_app("Train, measure and serve the sensor model.")
+app.command()(serve)
+app.command()(demo)
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Option(help="sp-sw-har, esc10 or bundled")],
+    data: Annotated[Path, typer.Option(help="folder that holds the datasets", exists=True, file_okay=False)],
+    out: Annotated[Path, typer.Option(help="folder of the run", file_okay=False)],
+    resume: Annotated[bool, typer.Option("--resume", help="go on where the run in OUT stopped")] = False,
+    folds: Annotated[int, typer.Option(help="leave people out fold by fold and report the mean")] = 0,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="field=value of the recipe")] = None,
+) -> None:
+    """Train a checkpoint, or with --folds measure a recipe on people left out."""
+    from rich.console import Console
+
+    from backend import recipes
+    from backend.train.run import train as train_one
+    from backend.train.run import train_folds
+
+    config = recipes.with_settings(recipes.recipe(recipe), settings or [])
+    console = Console()
+    if folds:
+        config.folds = folds
+        done: object = train_folds(config, data, out, resume, console)
+    else:
+        done = train_one(config, data, out, resume, console)
+    if done is None:
+        raise typer.Exit(130)
+
+
+@app.command("eval")
+def evaluate(
+    dataset: Annotated[str, typer.Option(help="sp_sw_har, esc10 or synthetic")],
+    root: Annotated[Path, typer.Option(help="the dataset's folder or its parent", exists=True, file_okay=False)],
+    json_path: Annotated[Path, typer.Option("--json", help="where the report goes", dir_okay=False)],
+    checkpoint: Annotated[Path | None, typer.Option(help="folder of a checkpoint; default: the bundled")] = None,
+) -> None:
+    """Measure a checkpoint on every recording under a folder."""
+    import json
+
+    from backend.checkpoint import load_checkpoint
+    from backend.train.examine import examine
+
+    report = examine(dataset, root, load_checkpoint(checkpoint))
+    json_path.parent.mkdir(parents=True, exist_ok=True)
+    json_path.write_text(json.dumps(report, indent=1) + "\n")
+    low, high = report["interval"]["accuracy"]
+    typer.echo(
+        f"{dataset} {report['task']}: accuracy {report['accuracy']:.4f} [{low:.4f}, {high:.4f}], "
+        f"macro-F1 {report['macro_f1']:.4f}, ECE {report['ece']:.3f}, n {report['n']}"
+    )
+
+
+def main() -> None:
+    """The console script."""
+    run(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""esc10: 400 clips of five seconds, ten kinds of sound (Piczak, ACM MM 2015; CC BY 3.0, clips CC0 or CC BY).
+
+One folder of Ogg Vorbis files beside `meta.csv` (file, class_id, class_name, fold, freesound_source). Clips cut from
+one source recording share a fold, and their source is the "person" that splits keep together. Short sounds are
+padded with digital silence, in which nothing can be heard: there the label is none.
+"""
+
+from __future__ import annotations
+
+import csv
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from backend.data.recording import Recording, Segments, Track
+from backend.tasks import TASKS
+from broker.errors import DataError
+from broker.modalities import MODALITIES
+from edge.windows import Stream
+
+NAME = "esc10"
+TASK = TASKS["event-detection"]
+COLUMNS = ("file", "class_name", "fold", "freesound_source")
+RATE = round(MODALITIES["audio"].rate)
+SCALE = MODALITIES["audio"].scale
+BLOCK_S = 0.05
+SILENCE = 10.0**-3.5
+"""Root mean square (full scale is 1) below which a block is digital silence: -70 dB."""
+
+
+def recordings(root: Path) -> list[Recording]:
+    """One recording per clip, in the order of meta.csv; `root` is the set's folder or its parent.
+
+    Raises DataError where there is no meta.csv, or where it names a file or a sound that is not known.
+    """
+    folder = next((f for f in (root, root / NAME) if (f / "meta.csv").is_file()), None)
+    if folder is None:
+        raise DataError(f"{root}: no meta.csv of esc10; give the folder that holds it and the .ogg files")
+    with (folder / "meta.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    missing = [column for column in COLUMNS if not rows or column not in rows[0]]
+    if missing:
+        raise DataError(f"{folder / 'meta.csv'}: columns {missing} are missing; wanted {', '.join(COLUMNS)}")
+    return [_recording(folder, row) for row in rows]
+
+
+def _recording(folder: Path, row: dict[str, str]) -> Recording:
+    label = row["class_name"].strip().lower().replace(" ", "-")
+    if label not in TASK.labels or label == TASK.none_label:
+        known = ", ".join(name for name in TASK.labels if name != TASK.none_label)
+        raise DataError(f"{row['file']}: class_name {row['class_name']!r} is unknown; known: {known}")
+    values = read_sound(folder / row["file"])
+    t = sample_times(len(values))
+    track = Track("microphone", Stream(name="audio", modality="audio", placement="room"), t, values, SCALE)
+    labels = {TASK.name: _segments(t, values, TASK.labels.index(label))}
+    name, source = Path(row["file"]).stem, f"freesound-{row['freesound_source']}"
+    return Recording(name, NAME, source, (track,), labels, int(row["fold"]))
+
+
+def read_sound(path: Path) -> NDArray[np.int16]:
+    """(n, 1) samples at 16 kHz, the mean of all channels, 32768 is full scale; raises DataError for no sound file."""
+    try:
+        frames_TC, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise DataError(f"{path}: cannot be read as sound ({error}); is the set complete?") from error
+    wave_T = soxr.resample(frames_TC.mean(1), rate, RATE)
+    return np.asarray(np.clip(np.rint(wave_T / SCALE), -32768, 32767)[:, None], np.int16)
+
+
+@lru_cache(maxsize=64)
+def sample_times(count: int) -> NDArray[np.int64]:
+    """(count,) ns of samples from time 0 on; clips of equal length share one array."""
+    return np.arange(count, dtype=np.int64) * (1_000_000_000 // RATE)
+
+
+def _segments(t: NDArray[np.int64], values: NDArray[np.int16], label: int) -> Segments:
+    """The clip's label where blocks of 50 ms can be heard, none elsewhere."""
+    assert TASK.none_index is not None
+    block = round(BLOCK_S * RATE)
+    padded = np.pad(values[:, 0].astype(np.float32) * SCALE, (0, -len(values) % block))
+    level = np.sqrt((padded.reshape(-1, block) ** 2).mean(1))
+    index = np.where(np.repeat(level, block)[: len(values)] < SILENCE, TASK.none_index, label)
+    return Segments.from_samples(t, index)

@@ -1,0 +1,204 @@
+"""A labelled recording of one group's sensors, and its windows: what every dataset yields and training consumes.
+
+`Recording` is raw samples with times and labelled segments; `Sequence` is the same cut into windows by the device's
+own code (`edge.windows`), on the same grid of event time, with a target per task and slot. It knows nothing of
+file formats or of the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from backend.moment import Moment, StreamWindow
+from backend.tasks import TASKS
+from edge.windows import Stream, Window, cut
+
+SECOND = 1_000_000_000
+PARTS = 20
+"""Parts of a window that labels are told apart in: 50 ms of a second."""
+AUDIBLE_SHARE = 0.05
+"""Share of a window from which on an event is what the window is: a sneeze lasts a fifth of a second."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """Raw samples of one stream of one device: `t` (n,) int64 ns UTC, `values` (n, C) in the modality's units.
+
+    Integer values are multiplied by `scale` when used, so that hours of audio stay small in memory.
+    """
+
+    device: str
+    stream: Stream
+    t: NDArray[np.int64]
+    values: NDArray[np.generic]
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Labels over time: label `index[i]` holds from `edges[i]` to `edges[i + 1]` (ns UTC); -1 is unlabelled time."""
+
+    edges: NDArray[np.int64]
+    index: NDArray[np.int64]
+
+    @classmethod
+    def from_samples(cls, t: NDArray[np.int64], index: NDArray[np.int64]) -> Segments:
+        """Segments of a label given per sample; a change lies halfway between two samples."""
+        change = np.flatnonzero(index[1:] != index[:-1]) + 1
+        edges = np.concatenate([t[:1], (t[change - 1] + t[change]) // 2, t[-1:]])
+        return cls(edges, index[np.concatenate([[0], change])])
+
+    def shares(self, edges_P: NDArray[np.int64], labels: int) -> NDArray[np.float32]:
+        """(P - 1, labels) share of each label in the time between edges (ns); zeros for what is unlabelled."""
+        # Time spent under each label since the start is piecewise linear: its differences are the shares.
+        origin, spans = self.edges[0], np.diff(self.edges)
+        wanted, known = (edges_P - origin).astype(np.float64), (self.edges - origin).astype(np.float64)
+        share = np.empty((len(edges_P) - 1, labels), np.float32)
+        for label in range(labels):
+            spent = np.concatenate([[0.0], np.cumsum(np.where(self.index == label, spans, 0))])
+            share[:, label] = np.diff(np.interp(wanted, known, spent)) / np.diff(wanted)
+        return share
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Streams that were recorded at once, with labels by task.
+
+    `person` is whose data it is: the unit that splits keep together and that intervals are drawn over (for sound
+    clips: the source recording). `fold` is the publishers' own fold, where there is one.
+    """
+
+    name: str
+    dataset: str
+    person: str
+    tracks: tuple[Track, ...]
+    labels: Mapping[str, Segments]
+    fold: int | None = None
+
+
+@dataclass(frozen=True)
+class Series:
+    """Windows of one stream by slot: `values` (L, T, C), `quality` (L,), `present` (L,) bool."""
+
+    device: str
+    name: str
+    modality: str
+    placement: str
+    rate: float
+    values: NDArray[np.generic]
+    scale: float
+    quality: NDArray[np.float32]
+    present: NDArray[np.bool_]
+
+    @property
+    def key(self) -> str:
+        """`device/stream`, as in `StreamWindow.key`."""
+        return f"{self.device}/{self.name}"
+
+    def window(self, i: int, slot: int, hop_ns: int) -> StreamWindow:
+        """The i-th window, as serving would see it in `slot`."""
+        values = self.values[i].astype(np.float32) * np.float32(self.scale)
+        about = (self.device, self.name, self.modality, self.placement, slot * hop_ns, self.rate)
+        return StreamWindow(*about, float(self.quality[i]), values)
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """A recording in slots: streams' windows and, by task, the share of each label in the slot's window.
+
+    `targets` is (L, labels) over the labelled part of the window, `parts` (L, PARTS, labels) over each part of it; a
+    row of zeros is unlabelled time. `hop_ns` is the length of a slot.
+    """
+
+    name: str
+    dataset: str
+    person: str
+    slot: int
+    hop_ns: int
+    series: tuple[Series, ...]
+    targets: Mapping[str, NDArray[np.float32]]
+    parts: Mapping[str, NDArray[np.float32]]
+    fold: int | None = None
+
+    @property
+    def length(self) -> int:
+        """Number of slots L."""
+        return len(self.series[0].present)
+
+    def majority(self, task: str) -> NDArray[np.int64]:
+        """(L,) label index that covers most of each window; -1 where unlabelled."""
+        target = self.targets[task]
+        return np.where(target.sum(-1) > 0, target.argmax(-1), -1)
+
+    def moments(self, site: str = "eval") -> list[Moment]:
+        """The sequence as the moments that serving would make of it; slots without any window are left out."""
+        moments = []
+        for i in range(self.length):
+            slot = self.slot + i
+            windows = tuple(s.window(i, slot, self.hop_ns) for s in self.series if s.present[i])
+            if windows:
+                moments.append(Moment(site, self.name, slot, slot * self.hop_ns, windows))
+        return moments
+
+
+def sequence(recording: Recording, shift_ns: int = 0) -> Sequence | None:
+    """Cut a recording into windows on the grid of event time; None when it is shorter than a window.
+
+    `shift_ns` moves the recording in time first: the grid then cuts it at another phase, which is how training
+    sees many windows in one recording.
+    """
+    hop_ns = round(recording.tracks[0].stream.hop_s * SECOND)
+    window_ns = round(recording.tracks[0].stream.window_s * SECOND)
+    found = []
+    for track in recording.tracks:
+        values = track.values.astype(np.float32) * np.float32(track.scale)
+        found.append(cut(track.stream, track.t + shift_ns, values))
+    slots = [window.t0 // hop_ns for windows in found for window in windows]
+    if not slots:
+        return None
+    first, length = min(slots), max(slots) - min(slots) + 1
+    series = tuple(
+        _series(track, windows, first, length, hop_ns)
+        for track, windows in zip(recording.tracks, found, strict=True)
+        if windows
+    )
+    part_ns = window_ns // PARTS
+    edges = first * hop_ns - shift_ns + np.arange((length - 1) * hop_ns // part_ns + PARTS + 1) * part_ns
+    parts, targets = {}, {}
+    for task, segments in recording.labels.items():
+        shares = segments.shares(edges, len(TASKS[task].labels))
+        parts[task] = sliding_window_view(shares, PARTS, axis=0)[:: hop_ns // part_ns].swapaxes(1, 2)
+        whole = parts[task].mean(1)
+        whole = whole / np.maximum(whole.sum(-1, keepdims=True), 1e-6)
+        targets[task] = event_first(whole, TASKS[task].none_index)
+    about = (recording.name, recording.dataset, recording.person)
+    return Sequence(*about, first, hop_ns, series, targets, parts, recording.fold)
+
+
+def event_first(target_LN: NDArray[np.float32], none: int | None) -> NDArray[np.float32]:
+    """Shares in which `none` gives way to events, and events too short to count give way to `none`."""
+    if none is None:
+        return target_LN
+    event_LN = np.where(np.arange(target_LN.shape[1]) == none, 0.0, target_LN)
+    share_L1 = event_LN.sum(-1, keepdims=True)
+    silent_LN = np.eye(target_LN.shape[1], dtype=np.float32)[none] * (target_LN.sum(-1, keepdims=True) > 0)
+    is_event = share_L1 >= AUDIBLE_SHARE
+    return np.asarray(np.where(is_event, event_LN / np.maximum(share_L1, 1e-6), silent_LN), np.float32)
+
+
+def _series(track: Track, windows: list[Window], first: int, length: int, hop_ns: int) -> Series:
+    stream, integer = track.stream, np.issubdtype(track.values.dtype, np.integer)
+    shape = (length, *windows[0].values.shape)
+    values = np.zeros(shape, track.values.dtype if integer else np.float32)
+    quality, present = np.zeros(length, np.float32), np.zeros(length, bool)
+    for window in windows:
+        i = window.t0 // hop_ns - first
+        values[i] = np.rint(window.values / track.scale) if integer else window.values
+        quality[i], present[i] = window.quality, True
+    about = (track.device, stream.name, stream.modality, stream.placement, windows[0].rate)
+    return Series(*about, values, track.scale if integer else 1.0, quality, present)

@@ -1,0 +1,24 @@
+"""The `demo` command: the glue between a command line and `backend.demo.run`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def demo(
+    replay: Annotated[
+        Path | None, typer.Option(help="Play recordings instead: sp_sw_har, CSV, WAV, FLAC, OGG or recorded frames.")
+    ] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="MQTT port; if it is taken, a free one.")] = 1883,
+    http_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of metrics and events, likewise.")] = 8600,
+    seconds: Annotated[float | None, typer.Option(min=1, help="End after this long; otherwise at Ctrl-C.")] = None,
+) -> None:
+    """Run a broker, three simulated devices and the backend, and watch the events come."""
+    from rich.console import Console
+
+    from backend.demo.run import run
+
+    console = Console(highlight=False)
+    summary = run(replay=replay, port=port, http_port=http_port, seconds=seconds, console=console)
+    console.print(summary, soft_wrap=True)

@@ -1,0 +1,228 @@
+"""Starts and ends the processes of the demo: broker, backend and devices, each as a user would start it by hand.
+
+Every process keeps its log in the demo's folder; one that dies ends the demo with the last line of its log. It
+refuses to reach into them: all that is shown comes over MQTT.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+from backend.demo.view import Truth, View
+from broker.errors import ConfigError, IotlmError
+from broker.link import MqttLink
+from edge.simulator import Scene
+
+SITE, GROUP, SEED = "demo", "home", 7
+DEVICES = {"watch": ("imu", "wrist"), "phone": ("imu", "pocket"), "microphone": ("audio", "room")}
+_GRACE_S = 8.0  # a process gets this long to end by itself
+
+
+@dataclass
+class Processes:
+    """The processes of one demo, ended in the reverse order of their start."""
+
+    folder: Path
+    running: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
+
+    def start(self, name: str, *arguments: str) -> None:
+        """Start `python -m ...` in a session of its own, so that Ctrl-C reaches only us and we end them in order."""
+        with (self.folder / f"{name}.log").open("wb") as log:
+            self.running[name] = subprocess.Popen(
+                [sys.executable, "-m", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env=os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"},
+            )
+
+    def any_ended(self) -> bool:
+        """Whether a process has ended well, as a replay does; raises `ConfigError` with the words of one that failed."""
+        for name, process in self.running.items():
+            if process.poll() not in (None, 0):
+                raise ConfigError(f"{name} ended with status {process.returncode}: {self.last_words(name)}")
+        return any(process.returncode == 0 for process in self.running.values())
+
+    def last_words(self, name: str) -> str:
+        """The last line of a process's log."""
+        lines = (self.folder / f"{name}.log").read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "it said nothing"
+
+    def stop(self) -> None:
+        """End all, last started first; kill what does not listen."""
+        for process in reversed(self.running.values()):
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(_GRACE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def choose_port(wanted: int) -> int:
+    """The wanted port of loopback if nobody has it, otherwise a free one."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return int(probe.getsockname()[1])
+    raise ConfigError("127.0.0.1 has no free port")
+
+
+def run(*, replay: Path | None, port: int, http_port: int, seconds: float | None, console: Console) -> str:
+    """Run the demo until Ctrl-C or for `seconds`; returns one line about what was seen.
+
+    Raises:
+        ConfigError: `replay` does not exist, or one of the processes failed.
+    """
+    if replay is not None and not replay.exists():
+        raise ConfigError(f"--replay {replay}: no such file or folder")
+    mqtt, http = choose_port(port), choose_port(http_port)
+    with _folder() as folder, _terminated_as_interrupted():
+        processes = Processes(folder)
+        try:
+            _start(processes, mqtt, http, replay)
+            view = View(_how_to(mqtt, http, port), truth=None if replay else _simulated_truth())
+            for line in _how_to(mqtt, http, port):
+                console.print(line, soft_wrap=True)
+            asyncio.run(_watch(view, processes, mqtt, seconds, console))
+        except KeyboardInterrupt:
+            pass
+        finally:
+            console.print("ending the devices, the backend and the broker ...")
+            processes.stop()
+        return view.summary()
+
+
+def _start(processes: Processes, mqtt: int, http: int, replay: Path | None) -> None:
+    folder = processes.folder
+    processes.start("broker", "broker.cli", "run", "--port", str(mqtt), "--directory", str(folder / "broker"))
+    _wait_listening(processes, mqtt)
+    settings = folder / "serve.toml"
+    settings.write_text(_serve_toml(folder, mqtt, http))
+    processes.start("backend", "backend.cli", "serve", "--config", str(settings))
+    if replay is not None:
+        where = ["--site", SITE, "--broker", f"127.0.0.1:{mqtt}", "--now"]
+        processes.start("replay", "edge.cli", "replay", str(replay), *where)
+        return
+    for name in DEVICES:
+        settings = folder / f"{name}.toml"
+        settings.write_text(_edge_toml(folder, name, mqtt))
+        processes.start(name, "edge.cli", "run", "--config", str(settings))
+
+
+async def _watch(view: View, processes: Processes, mqtt: int, seconds: float | None, console: Console) -> None:
+    async with MqttLink("127.0.0.1", mqtt, "demo-view") as link:
+        following = asyncio.create_task(view.follow(link, console))
+        try:
+            async with asyncio.timeout(seconds):
+                while not processes.any_ended() and not following.done():  # noqa: ASYNC110 (processes are polled)
+                    await asyncio.sleep(0.2)
+        except TimeoutError:
+            pass
+        finally:
+            following.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await following
+
+
+def _serve_toml(folder: Path, mqtt: int, http: int) -> str:
+    devices = ", ".join(f'"{name}"' for name in DEVICES)
+    return f"""\
+[broker]
+host = "127.0.0.1"
+port = {mqtt}
+
+[groups]
+{GROUP} = [{devices}]
+
+[store]
+url = "sqlite:///{(folder / "events.db").as_posix()}"
+
+[http]
+port = {http}
+"""
+
+
+def _edge_toml(folder: Path, name: str, mqtt: int) -> str:
+    modality, placement = DEVICES[name]
+    return f"""\
+site = "{SITE}"
+device = "{name}"
+
+[broker]
+host = "127.0.0.1"
+port = {mqtt}
+
+[spool]
+path = "{(folder / name).as_posix()}.db"
+
+[[streams]]
+name = "{modality}"
+sensor = "simulator"
+modality = "{modality}"
+placement = "{placement}"
+options = {{ seed = {SEED} }}
+"""
+
+
+def _how_to(mqtt: int, http: int, wanted: int) -> list[str]:
+    note = "" if mqtt == wanted else f" (port {wanted} was taken)"
+    port = "" if mqtt == 1883 else f" -p {mqtt}"
+    return [
+        f"broker on 127.0.0.1:{mqtt}{note}, metrics and events on http://127.0.0.1:{http}",
+        f"subscribe:  mosquitto_sub{port} -t 'iotlm/events/#'",
+        "stop:       Ctrl-C",
+    ]
+
+
+def _simulated_truth() -> Truth:
+    scene = Scene(SEED)
+    return lambda task, t_ns: scene.labels(t_ns).get(task)
+
+
+def _wait_listening(processes: Processes, port: int, seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        processes.any_ended()
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    words = processes.last_words("broker")
+    raise ConfigError(f"the broker does not listen on port {port} after {seconds:.0f} s: {words}")
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    """A folder for state and logs, kept only when something went wrong."""
+    folder = Path(tempfile.mkdtemp(prefix="iotlm-demo-"))
+    try:
+        yield folder
+    except IotlmError as error:
+        raise type(error)(f"{error} (logs: {folder})") from None
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Let SIGTERM end the demo as Ctrl-C does: cleanly."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,1 @@
+"""Encoders, the fusion adapter and the whole sensor model."""

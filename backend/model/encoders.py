@@ -1,0 +1,22 @@
+"""The encoders, written out by modality: adding one is a file beside this and a row here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from backend.model.audio import AudioEncoder
+from backend.model.series import ImuEncoder
+from backend.model.trunk import Encoder
+from broker.errors import CheckpointError
+
+ENCODERS: dict[str, type[Encoder]] = {"imu": ImuEncoder, "audio": AudioEncoder}
+
+
+def build_encoder(modality: str, options: dict[str, Any]) -> Encoder:
+    """A fresh encoder; raises CheckpointError for a modality that has none or options it does not know."""
+    if modality not in ENCODERS:
+        raise CheckpointError(f"modality {modality!r} has no encoder; known: {', '.join(sorted(ENCODERS))}")
+    try:
+        return ENCODERS[modality](**options)
+    except TypeError as error:
+        raise CheckpointError(f"encoder of {modality!r}: {error}; remove that option") from error

@@ -1,0 +1,235 @@
+"""From windows of single devices to moments of groups, in event time.
+
+A moment gathers one group's windows of one slot. Moments of a group close in order of time, each once:
+
+* complete: every stream that an online device announced has delivered this slot or a later one;
+* watermark: the newest event time seen in the group, less the lateness, has passed the moment, and each missing
+  stream has been silent for the lateness in wall time, too (so that a device that is merely behind, in a replay
+  faster than life or after an outage, is waited for while it keeps delivering);
+* idle: nothing came for the group for a while.
+
+What comes after its moment has closed is late: it is committed and raises nothing. Which windows a moment holds
+therefore depends on event time, not on the order of arrival, as long as no device falls silent. Time is an
+argument, nothing is awaited here, and the module refuses to know about the wire, the model and the store.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from backend.moment import Moment, StreamWindow
+from backend.serve.ingest import Accepted, Receipt
+from broker.messages import Status
+
+HOP_NS = 500_000_000
+"""Length of a slot, ns: the hop of every modality's windows, which lie on a grid from the UTC epoch."""
+_MAX_STREAMS = 256  # of one group
+
+
+class GroupKey(NamedTuple):
+    """A group of devices of one site."""
+
+    site: str
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """What is to be committed together: a moment, or None for windows that belong to no moment.
+
+    `by` is complete, watermark, idle, late, unusable, or `gone`: the group's devices are all offline and silent, so
+    its episodes are over.
+    """
+
+    group: GroupKey
+    moment: Moment | None
+    receipts: tuple[Receipt, ...]
+    by: str
+
+
+class Grouping:
+    """Whose sensors are fused: a device alone unless the settings join it with others.
+
+    Args:
+        groups: name of a group -> names of its devices, at every site.
+    """
+
+    def __init__(self, groups: Mapping[str, Iterable[str]]) -> None:
+        self._members = {group: frozenset(devices) for group, devices in groups.items()}
+        self._group_of = {device: group for group, devices in self._members.items() for device in devices}
+
+    def key(self, site: str, device: str) -> GroupKey:
+        """The group of a device."""
+        return GroupKey(site, self._group_of.get(device, device))
+
+    def members(self, key: GroupKey) -> frozenset[str]:
+        """Devices that the settings name for this group; empty for a device alone."""
+        return self._members.get(key.group, frozenset())
+
+
+@dataclass(slots=True)
+class _Open:
+    """A moment that still gathers; `since` is wall time in seconds."""
+
+    since: float
+    windows: dict[str, StreamWindow] = field(default_factory=dict)
+    receipts: list[Receipt] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Stream:
+    """How far a stream has come: its newest slot, and when it last delivered in time."""
+
+    newest: int = -1
+    progress: float = float("-inf")
+
+
+@dataclass(slots=True)
+class _Group:
+    closed: int  # newest slot that has closed
+    absent: set[str]  # devices of the settings that have not been heard of and may still come
+    known: set[str] = field(default_factory=set)  # devices that gave a status, online or offline
+    newest: int = -1
+    active: float = float("-inf")
+    gone: bool = True  # no episode can be going on
+    open: dict[int, _Open] = field(default_factory=dict)
+    awaited: dict[str, frozenset[str]] = field(default_factory=dict)  # online device -> its streams' keys
+    streams: dict[str, _Stream] = field(default_factory=dict)
+
+
+class Aligner:
+    """All groups and their open moments.
+
+    Args:
+        grouping: which devices belong together.
+        closed: newest slot committed of each group, from the store.
+        hop_ns: length of a slot.
+        lateness_s: how far the newest event time may run ahead of a missing window.
+        idle_s: wall time without any window after which a group's moments close.
+        clock: monotonic seconds.
+        max_groups: groups kept at most; further ones are not followed (their windows count as late).
+    """
+
+    def __init__(
+        self,
+        grouping: Grouping,
+        closed: Mapping[GroupKey, int],
+        *,
+        hop_ns: int,
+        lateness_s: float,
+        idle_s: float,
+        clock: Callable[[], float],
+        max_groups: int = 10_000,
+    ) -> None:
+        self._grouping, self._hop_ns, self._clock, self._max_groups = grouping, hop_ns, clock, max_groups
+        self._lateness_s, self._idle_s = lateness_s, idle_s
+        self._lateness_slots = round(lateness_s * 1e9 / hop_ns)
+        self._groups = {
+            key: _Group(slot, set(grouping.members(key)), active=clock(), gone=False) for key, slot in closed.items()
+        }
+
+    @property
+    def open_moments(self) -> int:
+        """Number of moments that still gather."""
+        return sum(len(group.open) for group in self._groups.values())
+
+    @property
+    def online(self) -> int:
+        """Number of devices whose last word was online."""
+        return sum(len(group.awaited) for group in self._groups.values())
+
+    def status(self, site: str, device: str, status: Status) -> list[Closed]:
+        """A device's own word: its streams are awaited from now on, or no longer."""
+        key = self._grouping.key(site, device)
+        group = self._group(key)
+        if group is None:
+            return []
+        group.absent.discard(device)
+        group.known.add(device)
+        if status.state == "online":
+            group.awaited[device] = frozenset(f"{device}/{info.name}" for info in status.streams)
+        else:
+            group.awaited.pop(device, None)
+        return self._close(key, group)
+
+    def add(self, accepted: Accepted) -> list[Closed]:
+        """Place a window; what closes by it, in order."""
+        receipt, window = accepted.receipt, accepted.window
+        key = self._grouping.key(receipt.sender.site, receipt.sender.device)
+        if window is None:
+            return [Closed(key, None, (receipt,), "unusable")]
+        group, slot = self._group(key), window.t0 // self._hop_ns
+        if group is None or slot <= group.closed:
+            return [Closed(key, None, (receipt,), "late")]
+        if window.key not in group.streams and len(group.streams) >= _MAX_STREAMS:
+            return [Closed(key, None, (receipt,), "unusable")]
+        now = self._clock()
+        moment = group.open.setdefault(slot, _Open(now))
+        if window.key in moment.windows:  # a second window of the same slot: the grid holds one
+            return [Closed(key, None, (receipt,), "late")]
+        moment.windows[window.key] = window
+        moment.receipts.append(receipt)
+        stream = group.streams.setdefault(window.key, _Stream())
+        stream.newest, stream.progress = max(stream.newest, slot), now
+        group.newest, group.active, group.gone = max(group.newest, slot), now, False
+        group.absent.discard(receipt.sender.device)
+        return self._close(key, group)
+
+    def tick(self) -> list[Closed]:
+        """What closes because wall time has passed."""
+        now, closed = self._clock(), []
+        for key, group in self._groups.items():
+            idle = now - group.active >= self._idle_s
+            if group.open:
+                closed += [self._finish(key, group, slot, "idle") for slot in sorted(group.open)] if idle else []
+                closed += self._close(key, group)
+            elif idle and not group.gone and not group.awaited:
+                group.gone = True
+                closed.append(Closed(key, None, (), "gone"))
+        return closed
+
+    def _group(self, key: GroupKey) -> _Group | None:
+        group = self._groups.get(key)
+        if group is None and len(self._groups) < self._max_groups:
+            group = self._groups[key] = _Group(-1, set(self._grouping.members(key)))
+        return group
+
+    def _close(self, key: GroupKey, group: _Group) -> list[Closed]:
+        """Close the oldest moment while its time has come."""
+        closed = []
+        while group.open:
+            slot = min(group.open)
+            by = self._verdict(group, slot)
+            if by is None:
+                break
+            closed.append(self._finish(key, group, slot, by))
+        return closed
+
+    def _verdict(self, group: _Group, slot: int) -> str | None:
+        """Why the oldest moment may close now, or None."""
+        moment, now = group.open[slot], self._clock()
+        awaited = frozenset().union(*group.awaited.values())
+        missing = [key for key in awaited if not self._has_passed(group, key, slot)]
+        unknown = group.absent or any(window.device not in group.known for window in moment.windows.values())
+        if not missing and not unknown:
+            return "complete"
+        if group.newest - self._lateness_slots < slot:
+            return None
+        silent = [group.streams[key].progress for key in missing if key in group.streams]
+        last = max([moment.since, *silent])
+        if (missing or group.absent) and now - last < self._lateness_s:
+            return None
+        group.absent.clear()  # they had their chance; their status brings them in at any time
+        return "watermark"
+
+    @staticmethod
+    def _has_passed(group: _Group, key: str, slot: int) -> bool:
+        stream = group.streams.get(key)
+        return stream is not None and stream.newest >= slot
+
+    def _finish(self, key: GroupKey, group: _Group, slot: int, by: str) -> Closed:
+        gathered = group.open.pop(slot)
+        group.closed = slot
+        windows = tuple(gathered.windows[name] for name in sorted(gathered.windows))
+        moment = Moment(key.site, key.group, slot, slot * self._hop_ns, windows)
+        return Closed(key, moment, tuple(gathered.receipts), by)

@@ -1,0 +1,53 @@
+"""The command line of `backend serve`: flags to settings. It knows nothing of what they do."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def serve(
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="serve.toml; see backend/serve/config.py.")
+    ] = None,
+    broker: Annotated[str | None, typer.Option(help="HOST or HOST:PORT of the broker.")] = None,
+    site: Annotated[str | None, typer.Option(help="Only this site; + for all.")] = None,
+    group: Annotated[
+        list[str] | None, typer.Option(help="NAME=DEVICE,DEVICE: devices fused together; may be repeated.")
+    ] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="Folder of a model; the bundled one if left out.")] = None,
+    device: Annotated[str | None, typer.Option(help="Where the model computes: cpu, cuda ...")] = None,
+    store: Annotated[str | None, typer.Option(help="Database: a file, or an SQLAlchemy URL.")] = None,
+    http_host: Annotated[str | None, typer.Option(help="Address of the HTTP API.")] = None,
+    http_port: Annotated[int | None, typer.Option(help="Port of the HTTP API; 0 takes a free one.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Most moments in one batch.")] = None,
+    lateness: Annotated[float | None, typer.Option(help="Seconds that a moment waits for a silent stream.")] = None,
+    idle: Annotated[float | None, typer.Option(help="Seconds of silence after which open moments close.")] = None,
+) -> None:
+    """Turn frames into events until Ctrl-C: MQTT in, MQTT out, HTTP for metrics, health and replay of events."""
+    from backend.serve.config import load
+    from backend.serve.server import serve as run
+    from broker.errors import ConfigError
+
+    flags: dict[str, Any] = {
+        "site": site,
+        "checkpoint": str(checkpoint) if checkpoint else None,
+        "device": device,
+        "store.url": f"sqlite:///{store}" if store and "://" not in store else store,
+        "http.host": http_host,
+        "http.port": http_port,
+        "batch.size": batch,
+        "lateness_s": lateness,
+        "idle_s": idle,
+    }
+    if broker:
+        host, _, port = broker.partition(":")
+        flags |= {"broker.host": host, "broker.port": port or None}
+    if group:
+        pairs = [text.partition("=") for text in group]
+        if bad := [name for name, _, members in pairs if not members]:
+            raise ConfigError(f"--group {bad[0]!r}: write NAME=DEVICE,DEVICE")
+        flags["groups"] = {name: members.split(",") for name, _, members in pairs}
+    settings = load(config, {name: value for name, value in flags.items() if value is not None})
+    asyncio.run(run(settings, typer.echo))

@@ -1,0 +1,180 @@
+"""The settings of `backend serve`: serve.toml, then environment (IOTLM_SERVE_*), then flags. Nothing is read elsewhere.
+
+site = "+"                      # one site, or + for all
+checkpoint = "runs/home"        # a folder; left out: the bundled model
+lateness_s = 1.0                # how long a moment waits for a stream that is silent
+idle_s = 5.0                    # silence after which what is open is closed
+update_s = 10.0                 # an event that goes on is told again this often; 0: never
+[broker]
+host = "127.0.0.1"              # port, username, password, ca, cert, key
+[groups]
+home = ["watch", "phone"]       # devices fused together; any other device is a group of its own
+[batch]
+size = 64                       # moments; deadline_ms: longest wait for a full batch under load
+[store]
+url = "sqlite:///iotlm.db"      # keep_windows, keep_events
+[http]
+port = 8600                     # host; 0: any free port
+[limits]
+pending = 50000                 # windows in memory; devices, pending_per_device, payload ...
+"""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from backend.serve.ingest import Limits
+from broker.errors import ConfigError
+from broker.messages import LIMIT
+from broker.topics import check_name
+from edge.config import BrokerConfig as DeviceBrokerConfig
+
+
+class _Section(BaseModel):
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
+
+
+class BrokerConfig(DeviceBrokerConfig):
+    """Where the broker is and how to prove who we are, as a device's settings have it, and under which client id."""
+
+    client_id: str = "iotlm-backend"
+
+
+class BatchConfig(_Section):
+    """How moments are gathered for the model."""
+
+    size: int = Field(default=64, ge=1, le=4096)
+    deadline_ms: float = Field(default=20.0, ge=0)
+
+
+class StoreConfig(_Section):
+    """The database, by SQLAlchemy URL, and the newest rows to keep."""
+
+    url: str = "sqlite:///iotlm.db"
+    keep_windows: int = Field(default=1_000_000, ge=1)
+    keep_events: int = Field(default=1_000_000, ge=1)
+
+
+class HttpConfig(_Section):
+    """Where metrics, health and events can be asked for; port 0 takes any free one."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8600, ge=0, le=65535)
+
+
+class LimitsConfig(_Section):
+    """What keeps memory bounded; see `backend.serve.ingest.Limits`."""
+
+    payload: int = Field(default=LIMIT, ge=1024)
+    devices: int = Field(default=10_000, ge=1)
+    pending_per_device: int = Field(default=1_024, ge=1)
+    pending: int = Field(default=50_000, ge=1)
+    dead_letters: int = Field(default=256, ge=1)
+    ahead_s: float = Field(default=86_400.0, ge=0)
+
+    def limits(self) -> Limits:
+        """The same as ingest takes it."""
+        return Limits(**self.model_dump())
+
+
+class ServeConfig(BaseSettings):
+    """Everything that `backend serve` can be told."""
+
+    model_config = SettingsConfigDict(env_prefix="IOTLM_SERVE_", env_nested_delimiter="__", extra="forbid", frozen=True)
+
+    site: str = "+"
+    checkpoint: str | None = None
+    device: str = "cpu"
+    lateness_s: float = Field(default=1.0, ge=0)
+    idle_s: float = Field(default=5.0, gt=0)
+    update_s: float = Field(default=10.0, ge=0)
+    broker: BrokerConfig = BrokerConfig()
+    groups: dict[str, list[str]] = Field(default_factory=dict)
+    batch: BatchConfig = BatchConfig()
+    store: StoreConfig = StoreConfig()
+    http: HttpConfig = HttpConfig()
+    limits: LimitsConfig = LimitsConfig()
+
+    @field_validator("site")
+    @classmethod
+    def _site(cls, value: str) -> str:
+        return value if value == "+" else _name(value, "site")
+
+    @field_validator("groups")
+    @classmethod
+    def _groups(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
+        seen: dict[str, str] = {}
+        for group, devices in value.items():
+            _name(group, "group")
+            for device in devices:
+                if (other := seen.setdefault(_name(device, "device"), group)) != group:
+                    raise ValueError(f"device {device!r} is in {other!r} and in {group!r}; a device has one group")
+        return value
+
+
+def load(path: Path | None, flags: Mapping[str, Any]) -> ServeConfig:
+    """Flags (keys like "broker.port") over the environment over the settings in a file, if any.
+
+    Raises:
+        ConfigError: the file cannot be read, or a setting is unknown or out of range; the text names it.
+    """
+    values = {} if path is None else _read(path)
+
+    class Layered(ServeConfig):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return init_settings, env_settings, InitSettingsSource(settings_cls, values)
+
+    try:
+        return Layered(**_nested(flags))
+    except (ValidationError, SettingsError) as error:
+        raise ConfigError(f"{_first(error)}; see `backend serve --help`") from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: no valid TOML: {error}") from None
+
+
+def _nested(flags: Mapping[str, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for name, value in flags.items():
+        section, _, key = name.rpartition(".")
+        (nested.setdefault(section, {}) if section else nested)[key] = value
+    return nested
+
+
+def _first(error: ValidationError | SettingsError) -> str:
+    if isinstance(error, SettingsError):
+        return str(error)
+    detail = error.errors()[0]
+    where = ".".join(map(str, detail["loc"])) or "settings"
+    return f"{where} = {str(detail.get('input'))[:80]}: {detail['msg']}"
+
+
+def _name(value: str, field: str) -> str:
+    try:
+        return check_name(value, field)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None

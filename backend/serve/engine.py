@@ -1,0 +1,163 @@
+"""From closed moments to events: encode, add to the group's history, decide, apply the rules. Runs in a thread.
+
+The context of a decision is `backend.model.history.History`, the class that the offline evaluation uses, so
+streamed equals offline. A moment that the model cannot take raises nothing and stops nothing. The engine refuses to
+know about the wire, acknowledgements and the database: it returns what is to be committed.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+from backend.metrics import Metrics
+from backend.model.history import Context, History, StreamTokens
+from backend.moment import Moment, StreamWindow
+from backend.serve.align import Closed, GroupKey
+from backend.serve.events import Episodes
+from backend.serve.store import GroupState, Verdict
+from backend.tasks import TASKS, EventRule
+from broker.messages import Event
+
+if TYPE_CHECKING:
+    from backend.model.sensorlm import Decision  # torch stays out of this module
+
+log = logging.getLogger(__name__)
+
+
+class Model(Protocol):
+    """What the engine asks of a model; `backend.model.sensorlm.Predictor` is one."""
+
+    digest: str
+    thresholds: dict[str, float]
+
+    def check(self, window: StreamWindow) -> None:
+        """Raise an `IotlmError` for a window that the model cannot take."""
+
+    def encode_windows(self, windows: Sequence[StreamWindow], slot_ns: int) -> list[StreamTokens]:
+        """Tokens of every window, in order."""
+
+    def decide(self, contexts: Sequence[Context]) -> list[dict[str, Decision]]:
+        """Decisions by task for every context, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a batch brings about: decisions by moment, events without offsets, and the states groups are left in."""
+
+    decisions: list[Verdict]
+    events: list[Event]
+    groups: dict[GroupKey, GroupState]
+
+
+@dataclass(slots=True)
+class _Group:
+    slot: int
+    history: History
+    episodes: Episodes
+
+
+class Engine:
+    """The model and all groups' states.
+
+    Args:
+        model: encodes and decides.
+        groups: states at the last commit.
+        hop_ns: length of a slot.
+        update_s: event time between two updates of an episode that goes on; 0 for none.
+    """
+
+    def __init__(
+        self, model: Model, groups: Mapping[GroupKey, GroupState], metrics: Metrics, *, hop_ns: int, update_s: float
+    ) -> None:
+        self._model, self._metrics, self._hop_ns, self._update_s = model, metrics, hop_ns, update_s
+        self._rules = {name: _rule(task.rule, model.thresholds.get(name)) for name, task in TASKS.items()}
+        self._groups = {
+            key: _Group(s.slot, History.from_bytes(s.history), self._episodes(s.episodes)) for key, s in groups.items()
+        }
+
+    def process(self, batch: Sequence[Closed]) -> Outcome:
+        """Decide about a batch of what the aligner closed, in its order."""
+        with self._metrics.engine_s.time():
+            moments = [closed.moment for closed in batch if closed.moment is not None]
+            decided = self._decide(moments)
+            decisions = dict(zip(map(id, moments), decided, strict=True))
+            events: list[Event] = []
+            for closed in batch:
+                if closed.moment is not None:
+                    events += self._group(closed.group).episodes.step(closed.moment, decisions[id(closed.moment)])
+                elif closed.by == "gone":
+                    events += self._group(closed.group).episodes.finish(*closed.group)
+        touched = {closed.group for closed in batch if closed.moment is not None or closed.by == "gone"}
+        verdicts = [
+            Verdict(GroupKey(moment.site, moment.group), moment.slot, moment.t0, task, decision.label, decision.probs)
+            for moment, found in zip(moments, decided, strict=True)
+            for task, decision in found.items()
+        ]
+        return Outcome(verdicts, events, {key: self._state(key) for key in touched})
+
+    def _decide(self, moments: Sequence[Moment]) -> list[dict[str, Decision]]:
+        """Decisions by task for every moment; a failing batch is taken apart to spare the innocent."""
+        tokens = self._encode(moments)
+        contexts = []
+        for moment, rows in zip(moments, tokens, strict=True):
+            group = self._group(GroupKey(moment.site, moment.group))
+            group.history.add(rows)
+            group.slot = moment.slot
+            contexts.append(group.history.at(moment.slot))
+        try:
+            found = self._model.decide(contexts)
+        except Exception:
+            found = [self._decide_one(context) for context in contexts]
+        return [{task: d for task, d in decisions.items() if _is_finite(d)} for decisions in found]
+
+    def _encode(self, moments: Sequence[Moment]) -> list[list[StreamTokens]]:
+        windows = [window for moment in moments for window in moment.windows]
+        try:
+            rows = iter(self._model.encode_windows(windows, self._hop_ns))
+        except Exception:
+            return [self._encode_one(moment) for moment in moments]
+        return [[next(rows) for _ in moment.windows] for moment in moments]
+
+    def _encode_one(self, moment: Moment) -> list[StreamTokens]:
+        try:
+            return self._model.encode_windows(moment.windows, self._hop_ns)
+        except Exception:
+            self._note_failure("encode", moment.slot)
+            return []
+
+    def _decide_one(self, context: Context) -> dict[str, Decision]:
+        try:
+            return self._model.decide([context])[0]
+        except Exception:
+            self._note_failure("decide", context.slot)
+            return {}
+
+    def _note_failure(self, stage: str, slot: int) -> None:
+        self._metrics.failures.labels(stage).inc()
+        log.exception("%s failed for a moment in slot %d; it raises no event", stage, slot)
+
+    def _group(self, key: GroupKey) -> _Group:
+        if key not in self._groups:
+            self._groups[key] = _Group(-1, History(), self._episodes({}))
+        return self._groups[key]
+
+    def _episodes(self, state: Mapping[str, object]) -> Episodes:
+        return Episodes(self._rules, self._model.digest, self._update_s, state)
+
+    def _state(self, key: GroupKey) -> GroupState:
+        group = self._groups[key]
+        return GroupState(group.slot, group.history.to_bytes(), group.episodes.state())
+
+
+def _rule(rule: EventRule, threshold: float | None) -> EventRule:
+    """The task's rule with the checkpoint's own threshold; the lower one never lies above the upper."""
+    on = rule.on if threshold is None else threshold
+    return replace(rule, on=on, off=min(rule.off, on))
+
+
+def _is_finite(decision: Decision) -> bool:
+    return math.isfinite(decision.confidence) and all(map(math.isfinite, decision.attribution.values()))

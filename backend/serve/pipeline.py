@@ -1,0 +1,219 @@
+"""The loop of serving: receive, align, batch, decide, commit, publish, acknowledge.
+
+Everything that computes or waits for the disk runs in one worker thread, so the event loop, and with it the MQTT
+keep-alive, is never held up. A frame is acknowledged when the commit that contains it is durable, and not before.
+The pipeline refuses to know how any stage does its work.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from sqlalchemy.exc import OperationalError
+
+from backend.metrics import Metrics
+from backend.serve.align import HOP_NS, Aligner, Closed, Grouping
+from backend.serve.batcher import Batcher
+from backend.serve.config import ServeConfig
+from backend.serve.engine import Engine, Model
+from backend.serve.ingest import Ingest, Sender, Verdict
+from backend.serve.store import Commit, Store
+from broker import topics
+from broker.errors import LinkDown, MessageError
+from broker.link import Link, Message
+from broker.messages import Ack, Event, decode_status, encode_json
+from broker.modalities import MODALITIES
+
+log = logging.getLogger(__name__)
+
+_TICK_S = 0.1
+_STALL_S = 0.25  # a longer step of the clock was spent elsewhere: messages may wait unseen, so it counts as this
+_FAIR = 32  # messages after which other tasks get their turn
+_PAGE = 256  # waiting events published in one go
+_RETRY_S = 1.0
+
+
+class Pipeline:
+    """One backend: what it has accepted, what is open, what it will do next.
+
+    Args:
+        config: the settings.
+        link: entered by `run`.
+        model: encodes and decides.
+        store: holds everything that outlives the process.
+        metrics: counts.
+        clock: monotonic seconds.
+        now: UTC nanoseconds.
+    """
+
+    def __init__(
+        self,
+        config: ServeConfig,
+        link: Link,
+        model: Model,
+        store: Store,
+        metrics: Metrics,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._config, self._link, self._store, self._metrics = config, link, store, metrics
+        self._clock, self._now = clock, now
+        self._listened_s = 0.0
+        snapshot = store.load()
+        self.ingest = Ingest(snapshot.marks, metrics, model.check, now, config.limits.limits())
+        self.aligner = Aligner(
+            Grouping(config.groups),
+            {key: state.slot for key, state in snapshot.groups.items()},
+            hop_ns=HOP_NS,
+            lateness_s=config.lateness_s,
+            idle_s=config.idle_s,
+            clock=lambda: self._listened_s,
+            max_groups=config.limits.devices,
+        )
+        self.batcher: Batcher[Closed] = Batcher(config.batch.size, config.batch.deadline_ms / 1e3, clock)
+        self.engine = Engine(model, snapshot.groups, metrics, hop_ns=HOP_NS, update_s=config.update_s)
+        self._again: set[Sender] = set()  # senders to whom their watermark is to be told again
+        self._speaking = asyncio.Lock()  # events leave in the order of their offsets
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="engine")
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        site = self._config.site
+        try:
+            async with self._link as link, asyncio.TaskGroup() as tasks:
+                await link.subscribe(topics.STATUS_ALL.replace("+", site, 1), topics.FRAMES_ALL.replace("+", site, 1))
+                for stage in (self._receive(), self._tick(), self._work(), self._catch_up()):
+                    tasks.create_task(stage)
+        finally:
+            self._worker.shutdown(wait=True)
+
+    async def _receive(self) -> None:
+        count = 0
+        async for message in self._link.messages():
+            self.take(message)
+            count += 1
+            if count % _FAIR == 0:
+                await asyncio.sleep(0)
+
+    def take(self, message: Message) -> None:
+        """Handle one message off the wire; whatever it contains, it raises nothing."""
+        try:
+            topic = topics.parse(message.topic)
+            if isinstance(topic, topics.StatusTopic) and message.payload:
+                status = decode_status(message.payload)
+                self.batcher.put(self.aligner.status(topic.site, topic.device, status))
+        except MessageError as error:
+            self.ingest.bury(message.topic, message.payload, error.reason, str(error))
+            return
+        if isinstance(topic, topics.FrameTopic):
+            verdict, sender, accepted = self.ingest.take(topic, message.payload)
+            if accepted is not None:
+                self.batcher.put(self.aligner.add(accepted))
+            elif verdict is Verdict.COMMITTED and sender is not None:
+                self._again.add(sender)
+
+    async def _tick(self) -> None:
+        """What happens because time passes. Only time in which messages can arrive counts."""
+        last, session = self._clock(), 0
+        while True:
+            await asyncio.sleep(_TICK_S)
+            now = self._clock()
+            if self._link.connected:
+                self._listened_s += min(now - last, _STALL_S)
+                self.batcher.put(self.aligner.tick())
+                again, self._again = self._again, set()
+                await self._acknowledge(self.ingest.watermarks(again))
+            self._metrics.sessions.inc(self._link.session - session)
+            last, session = now, self._link.session
+            self._gauge()
+
+    def _gauge(self) -> None:
+        self._metrics.connected.set(self._link.connected)
+        self._metrics.pending.set(self.ingest.pending)
+        self._metrics.open_moments.set(self.aligner.open_moments)
+        self._metrics.queued.set(len(self.batcher))
+        self._metrics.waiting_events.set(self._store.unpublished)
+        self._metrics.devices.set(self.aligner.online)
+
+    async def _work(self) -> None:
+        while True:
+            batch = await self.batcher.next()
+            await self._decide_and_commit(batch)
+
+    async def _decide_and_commit(self, batch: list[Closed]) -> None:
+        loop = asyncio.get_running_loop()
+        settled = self.ingest.settle(receipt for closed in batch for receipt in closed.receipts)
+        forgotten = self.ingest.forgotten()
+        outcome = await loop.run_in_executor(self._worker, self.engine.process, batch)
+        commit = Commit(
+            windows=[(receipt, closed.by) for closed in batch for receipt in closed.receipts],
+            decisions=outcome.decisions,
+            events=outcome.events,
+            groups=outcome.groups,
+            marks={sender: mark for sender, (_, mark) in settled.items()},
+            forgotten=forgotten,
+        )
+        async with self._speaking:
+            events = await self._commit(commit)
+            self.ingest.confirm(settled)
+            self._count(batch, commit)
+            await self._publish(events)
+        await self._acknowledge({sender: mark.watermark for sender, mark in commit.marks.items()})
+
+    async def _commit(self, commit: Commit) -> list[Event]:
+        """Commit, however long it takes: a full disk is waited out, and devices keep what is not acknowledged."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                with self._metrics.commit_s.time():
+                    return await loop.run_in_executor(
+                        self._worker, lambda: self._store.commit(commit, publish=self._link.connected)
+                    )
+            except OperationalError as error:
+                self._metrics.failures.labels("commit").inc()
+                log.error("the store cannot be written, trying again: %s", error.orig)
+                await asyncio.sleep(_RETRY_S)
+
+    def _count(self, batch: list[Closed], commit: Commit) -> None:
+        now = self._now()
+        self._metrics.batch.observe(len(batch))
+        self._metrics.windows.inc(len(commit.windows))
+        for event in commit.events:
+            self._metrics.events.labels(event.task, event.phase).inc()
+        for closed in batch:
+            if closed.moment is None:
+                self._metrics.late_windows.inc(len(closed.receipts) if closed.by == "late" else 0)
+                continue
+            self._metrics.moments.labels(closed.by).inc()
+            length_s = max(MODALITIES[window.modality].window_s for window in closed.moment.windows)
+            self._metrics.delay_s.observe(max(0.0, (now - closed.moment.t0) / 1e9 - length_s))
+
+    async def _catch_up(self) -> None:
+        """Publish the events that were committed while the broker was away."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_TICK_S)
+            await self._link.wait_connected()
+            if not self._store.unpublished:
+                continue
+            async with self._speaking:
+                with contextlib.suppress(OperationalError):  # counted and told where commits fail
+                    events = await loop.run_in_executor(self._worker, self._store.take_unpublished, _PAGE)
+                    await self._publish(events)
+
+    async def _publish(self, events: list[Event]) -> None:
+        for event in events:
+            with contextlib.suppress(LinkDown):  # at most once: the store has it for whoever asks
+                await self._link.publish(topics.events(event.site, event.group, event.task), encode_json(event))
+                self._metrics.published.inc()
+
+    async def _acknowledge(self, watermarks: dict[Sender, int]) -> None:
+        for sender, watermark in watermarks.items():
+            with contextlib.suppress(LinkDown):  # the device sends again, and is told again
+                ack = encode_json(Ack(sender.epoch, watermark))
+                await self._link.publish(topics.acks(sender.site, sender.device), ack)
+                self._metrics.acks.inc()

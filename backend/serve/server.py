@@ -1,0 +1,120 @@
+"""`backend serve`: puts the parts together, starts them in the order in which they are useful, ends them cleanly.
+
+The HTTP API comes first (so that readiness can be asked while the model loads), then the model in a thread, then the
+broker. SIGINT and SIGTERM end everything; nothing is lost by SIGKILL either, it only costs the devices a resend.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING
+
+import uvicorn
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+
+from backend.metrics import Metrics
+from backend.serve.api import Parts, create_app
+from backend.serve.config import ServeConfig
+from backend.serve.pipeline import Pipeline
+from backend.serve.store import Store
+from broker.errors import ConfigError
+from broker.link import MqttLink
+
+if TYPE_CHECKING:
+    from backend.model.sensorlm import Predictor
+
+
+class _Api(uvicorn.Server):
+    """A uvicorn that leaves the signals to us."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve(config: ServeConfig, announce: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM. `announce` is told one line when the API listens and one when frames are taken.
+
+    Raises:
+        ConfigError: a setting cannot be used, such as a taken HTTP port.
+        CheckpointError: there is no usable model.
+    """
+    me = asyncio.current_task()
+    assert me is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, me.cancel)
+    registry = _registry()
+    store = Store(config.store.url, config.store.keep_windows, config.store.keep_events)
+    parts = Parts(registry, store)
+    with contextlib.closing(store), contextlib.suppress(asyncio.CancelledError):
+        async with _api(config, parts, announce):
+            await _serve(config, parts, Metrics(registry), announce)
+
+
+async def _serve(config: ServeConfig, parts: Parts, metrics: Metrics, announce: Callable[[str], None]) -> None:
+    model = await asyncio.to_thread(_load_model, config)
+    b = config.broker
+    link = MqttLink(
+        b.host,
+        b.port,
+        b.client_id,
+        username=b.username,
+        password=b.password,
+        ca=b.ca,
+        cert=b.cert,
+        key=b.key,
+        keepalive=b.keepalive,
+        limit=config.limits.payload,
+    )
+    pipeline = Pipeline(config, link, model, parts.store, metrics)
+    parts.link, parts.pipeline = link, pipeline
+    announce(f"model {model.digest[:12]} takes frames from {b.host}:{b.port}, site {config.site}")
+    try:
+        await pipeline.run()
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from None
+
+
+@contextlib.asynccontextmanager
+async def _api(config: ServeConfig, parts: Parts, announce: Callable[[str], None]) -> AsyncIterator[None]:
+    """The HTTP API, for as long as the context lasts."""
+    listener = _listen(config.http.host, config.http.port)
+    settings = uvicorn.Config(create_app(parts), log_config=None, access_log=False, lifespan="off", ws="none")
+    server = _Api(settings)
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    announce(f"http://{config.http.host}:{listener.getsockname()[1]}/ answers /metrics /readyz /events")
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await task
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), reuse_port=False)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else error
+        raise ConfigError(f"http.port {port} on {host}: {reason}; choose another --http-port") from None
+
+
+def _load_model(config: ServeConfig) -> "Predictor":
+    """Torch enters the process here; one thread, because the event loop and the broker need the other cores."""
+    import torch
+
+    from backend.checkpoint import load_checkpoint
+    from backend.model.sensorlm import Predictor
+
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
+    return Predictor(load_checkpoint(config.checkpoint), config.device)
+
+
+def _registry() -> CollectorRegistry:
+    registry = CollectorRegistry()
+    for collector in (ProcessCollector, PlatformCollector, GCCollector):
+        collector(registry=registry)
+    return registry

@@ -1,0 +1,332 @@
+"""The memory that outlives the process: one transaction commits windows, decisions, events, states and watermarks.
+
+Whatever dies, the next start continues from the last commit: devices send again what it does not cover. Events have
+offsets without holes. Publication to live subscribers is at most once: the cursor moves in the commit, or in a
+transaction of its own, before an event is handed to the wire; whoever needs every event reads from an offset.
+SQLite (write-ahead log, full synchronisation) by default, PostgreSQL by URL. One process writes. The module refuses
+to know what an event means or what a state contains.
+"""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
+
+from backend.serve.align import GroupKey
+from backend.serve.ingest import Mark, Receipt, Sender
+from broker.errors import ConfigError
+from broker.messages import Event, decode_event, encode_json
+
+_TABLES = sa.MetaData()
+_NAME, _EPOCH, _ID = sa.String(63), sa.String(64), sa.String(64)
+_ROW = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite numbers rows by INTEGER only
+
+WINDOWS = sa.Table(
+    "windows",
+    _TABLES,
+    sa.Column("row", _ROW, primary_key=True, autoincrement=True),
+    sa.Column("site", _NAME, nullable=False),
+    sa.Column("device", _NAME, nullable=False),
+    sa.Column("epoch", _EPOCH, nullable=False),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("stream", _NAME, nullable=False),
+    sa.Column("t0", sa.BigInteger, nullable=False),  # ns UTC
+    sa.Column("by", sa.String(16), nullable=False),  # what closed its moment; late and unusable had none
+    sa.UniqueConstraint("site", "device", "epoch", "seq"),
+)
+DECISIONS = sa.Table(
+    "decisions",
+    _TABLES,
+    sa.Column("row", _ROW, primary_key=True, autoincrement=True),
+    sa.Column("site", _NAME, nullable=False),
+    sa.Column("group", _NAME, nullable=False),
+    sa.Column("slot", sa.BigInteger, nullable=False),
+    sa.Column("t0", sa.BigInteger, nullable=False),  # ns UTC
+    sa.Column("task", _NAME, nullable=False),
+    sa.Column("label", _NAME, nullable=False),
+    sa.Column("probs", sa.Text, nullable=False),  # JSON: label -> probability
+    sa.UniqueConstraint("site", "group", "slot", "task"),
+)
+EVENTS = sa.Table(
+    "events",
+    _TABLES,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("offset", sa.BigInteger, nullable=False, unique=True),
+    sa.Column("body", sa.LargeBinary, nullable=False),  # the message, as it is published
+)
+RECEIVERS = sa.Table(
+    "receivers",
+    _TABLES,
+    sa.Column("site", _NAME, primary_key=True),
+    sa.Column("device", _NAME, primary_key=True),
+    sa.Column("epoch", _EPOCH, primary_key=True),
+    sa.Column("watermark", sa.BigInteger, nullable=False),
+    sa.Column("done", sa.Text, nullable=False),  # JSON list: committed above the watermark
+    sa.Column("used", sa.BigInteger, nullable=False),  # ns UTC of the newest commit
+)
+GAPS = sa.Table(
+    "gaps",
+    _TABLES,
+    sa.Column("row", _ROW, primary_key=True, autoincrement=True),
+    sa.Column("site", _NAME, nullable=False),
+    sa.Column("device", _NAME, nullable=False),
+    sa.Column("epoch", _EPOCH, nullable=False),
+    sa.Column("first", sa.BigInteger, nullable=False),
+    sa.Column("last", sa.BigInteger, nullable=False),
+)
+GROUPS = sa.Table(
+    "groups",
+    _TABLES,
+    sa.Column("site", _NAME, primary_key=True),
+    sa.Column("name", _NAME, primary_key=True),
+    sa.Column("slot", sa.BigInteger, nullable=False),  # newest committed
+    sa.Column("history", sa.LargeBinary, nullable=False),
+    sa.Column("episodes", sa.Text, nullable=False),  # JSON
+)
+CURSOR = sa.Table(
+    "cursor",
+    _TABLES,
+    sa.Column("name", sa.String(16), primary_key=True),
+    sa.Column("offset", sa.BigInteger, nullable=False),
+)
+_LIVE = "live"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupState:
+    """What a group's next decision depends on: newest committed slot, encoded windows, episodes."""
+
+    slot: int
+    history: bytes
+    episodes: Mapping[str, Any]
+
+
+class Verdict(NamedTuple):
+    """What one task decided about one moment: `t0` is ns UTC, `probs` the probability of each label."""
+
+    group: GroupKey
+    slot: int
+    t0: int
+    task: str
+    label: str
+    probs: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """All that becomes durable together. Windows come with what closed their moment."""
+
+    windows: Sequence[tuple[Receipt, str]] = ()
+    events: Sequence[Event] = ()
+    groups: Mapping[GroupKey, GroupState] = field(default_factory=dict)
+    marks: Mapping[Sender, Mark] = field(default_factory=dict)
+    forgotten: Sequence[Sender] = ()
+    decisions: Sequence[Verdict] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the last commit left: senders, oldest first, and groups."""
+
+    marks: dict[Sender, Mark]
+    groups: dict[GroupKey, GroupState]
+
+
+class Store:
+    """The database. Calls block; one thread writes, any thread may read.
+
+    Args:
+        url: SQLAlchemy URL, such as sqlite:///iotlm.db or postgresql+psycopg://user@host/name.
+        keep_windows, keep_events: newest rows to keep; older ones are removed now and then.
+
+    Raises:
+        ConfigError: the URL cannot be opened or written.
+    """
+
+    def __init__(self, url: str, keep_windows: int = 1_000_000, keep_events: int = 1_000_000) -> None:
+        self._keep_windows, self._keep_events = keep_windows, keep_events
+        self._unpruned = 0
+        try:
+            self._engine = sa.create_engine(url)
+            if self._engine.dialect.name == "sqlite":
+                sa.event.listen(self._engine, "connect", _prepare_sqlite)
+            _TABLES.create_all(self._engine)
+            with self._engine.begin() as db:
+                self._next = 1 + (db.scalar(sa.select(sa.func.max(EVENTS.c.offset))) or 0)
+                found = db.scalar(sa.select(CURSOR.c.offset).where(CURSOR.c.name == _LIVE))
+                if found is None:
+                    db.execute(CURSOR.insert().values(name=_LIVE, offset=0))
+                self._cursor: int = found or 0
+                self._next = max(self._next, self._cursor + 1)
+        except (SQLAlchemyError, ImportError) as error:
+            reason = str(error).splitlines()[0]
+            raise ConfigError(f"store.url {url!r}: {reason}; sqlite:///FILE in a writable folder will do") from error
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    @property
+    def newest_offset(self) -> int:
+        """Offset of the newest event; 0 before the first."""
+        return self._next - 1
+
+    @property
+    def unpublished(self) -> int:
+        """Number of events that live subscribers have not been offered."""
+        return self._next - 1 - self._cursor
+
+    def load(self) -> Snapshot:
+        """The state to continue from."""
+        with self._engine.connect() as db:
+            marks = {
+                Sender(row.site, row.device, row.epoch): Mark(row.watermark, frozenset(json.loads(row.done)))
+                for row in db.execute(sa.select(RECEIVERS).order_by(RECEIVERS.c.used))
+            }
+            groups = {
+                GroupKey(row.site, row.name): GroupState(row.slot, row.history, json.loads(row.episodes))
+                for row in db.execute(sa.select(GROUPS))
+            }
+        return Snapshot(marks, groups)
+
+    def commit(self, commit: Commit, *, publish: bool) -> list[Event]:
+        """Make it durable, all or nothing. Returns the events to hand to the wire now, with their offsets: those of
+        this commit if `publish` and none older waits, else none; what is not returned waits for `take_unpublished`.
+        """
+        with self._engine.begin() as db:
+            self._put_windows(db, commit.windows)
+            self._put_decisions(db, commit.decisions)
+            self._put_groups(db, commit.groups)
+            self._put_marks(db, commit.marks, commit.forgotten)
+            events = self._put_events(db, commit.events)
+            publish = publish and self.unpublished == 0 and bool(events)
+            if publish:
+                self._move_cursor(db, events[-1].offset)
+        self._next += len(events)
+        if publish:
+            self._cursor = events[-1].offset
+        self._prune(len(commit.windows))
+        return events if publish else []
+
+    def take_unpublished(self, limit: int) -> list[Event]:
+        """The oldest events that live subscribers have not been offered; they count as offered from now on."""
+        events = self.events(self._cursor, limit)
+        if events:
+            with self._engine.begin() as db:
+                self._move_cursor(db, events[-1].offset)
+            self._cursor = events[-1].offset
+        return events
+
+    def events(self, after: int, limit: int) -> list[Event]:
+        """Events with an offset above `after`, in order, at most `limit`."""
+        query = sa.select(EVENTS.c.body).where(EVENTS.c.offset > after).order_by(EVENTS.c.offset).limit(limit)
+        with self._engine.connect() as db:
+            return [decode_event(body) for body in db.scalars(query)]
+
+    def check(self) -> None:
+        """Prove that the store can be written; raises SQLAlchemyError otherwise."""
+        with self._engine.begin() as db:
+            self._move_cursor(db, self._cursor)
+
+    def _put_windows(self, db: sa.Connection, windows: Sequence[tuple[Receipt, str]]) -> None:
+        if not windows:
+            return
+        rows = [(*receipt.sender, receipt.seq, receipt.stream, receipt.t0, by) for receipt, by in windows]
+        names = ("site", "device", "epoch", "seq", "stream", "t0", "by")
+        values = [dict(zip(names, row, strict=True)) for row in rows]
+        db.execute(self._insert(WINDOWS).on_conflict_do_nothing(), values)
+
+    def _put_decisions(self, db: sa.Connection, decisions: Sequence[Verdict]) -> None:
+        values = [
+            {
+                **found.group._asdict(),
+                "slot": found.slot,
+                "t0": found.t0,
+                "task": found.task,
+                "label": found.label,
+                "probs": json.dumps({label: round(p, 6) for label, p in found.probs.items()}),
+            }
+            for found in decisions
+        ]
+        if values:
+            db.execute(self._insert(DECISIONS).on_conflict_do_nothing(), values)
+
+    def _put_groups(self, db: sa.Connection, groups: Mapping[GroupKey, GroupState]) -> None:
+        values = [
+            {
+                **key._asdict(),
+                "name": key.group,
+                "slot": s.slot,
+                "history": s.history,
+                "episodes": json.dumps(s.episodes),
+            }
+            for key, s in groups.items()
+        ]
+        for value in values:
+            del value["group"]
+        self._upsert(db, GROUPS, values)
+
+    def _put_marks(self, db: sa.Connection, marks: Mapping[Sender, Mark], forgotten: Sequence[Sender]) -> None:
+        now = time.time_ns()
+        values = [
+            {**sender._asdict(), "watermark": mark.watermark, "done": json.dumps(sorted(mark.done)), "used": now}
+            for sender, mark in marks.items()
+        ]
+        self._upsert(db, RECEIVERS, values)
+        gaps = [{**sender._asdict(), **gap._asdict()} for sender, mark in marks.items() for gap in mark.gaps]
+        if gaps:
+            db.execute(GAPS.insert(), gaps)
+        for sender in forgotten:
+            db.execute(RECEIVERS.delete().where(*(RECEIVERS.c[k] == v for k, v in sender._asdict().items())))
+
+    def _put_events(self, db: sa.Connection, events: Sequence[Event]) -> list[Event]:
+        """Number and insert the events whose id is not there yet."""
+        if not events:
+            return []
+        ids = [event.id for event in events]
+        known = set(db.scalars(sa.select(EVENTS.c.id).where(EVENTS.c.id.in_(ids))))
+        fresh = {event.id: event for event in events if event.id not in known}.values()
+        numbered = [replace(event, offset=self._next + i) for i, event in enumerate(fresh)]
+        if numbered:
+            rows = [{"id": event.id, "offset": event.offset, "body": encode_json(event)} for event in numbered]
+            db.execute(EVENTS.insert(), rows)
+        return numbered
+
+    def _move_cursor(self, db: sa.Connection, offset: int) -> None:
+        db.execute(CURSOR.update().where(CURSOR.c.name == _LIVE).values(offset=offset))
+
+    def _upsert(self, db: sa.Connection, table: sa.Table, values: list[dict[str, Any]]) -> None:
+        if not values:
+            return
+        keys = [column.name for column in table.primary_key]
+        insert = self._insert(table)
+        others = {column.name: insert.excluded[column.name] for column in table.c if column.name not in keys}
+        db.execute(insert.on_conflict_do_update(index_elements=keys, set_=others), values)
+
+    def _insert(self, table: sa.Table) -> Any:
+        return postgresql.insert(table) if self._engine.dialect.name == "postgresql" else sqlite.insert(table)
+
+    def _prune(self, windows: int) -> None:
+        """Remove what is older than the newest rows to keep, every now and then, in a transaction of its own."""
+        self._unpruned += windows
+        if self._unpruned < max(1_000, self._keep_windows // 100):
+            return
+        self._unpruned = 0
+        with self._engine.begin() as db:
+            for table in (WINDOWS, DECISIONS, GAPS):
+                newest = db.scalar(sa.select(sa.func.max(table.c.row))) or 0
+                db.execute(table.delete().where(table.c.row <= newest - self._keep_windows))
+            oldest = min(self._next - self._keep_events, self._cursor)
+            db.execute(EVENTS.delete().where(EVENTS.c.offset < oldest))
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "journal_size_limit=67108864"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()

@@ -1,0 +1,1 @@
+"""Training and measuring: batches, augmentation, the loop, evaluation, pictures."""

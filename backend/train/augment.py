@@ -1,0 +1,76 @@
+"""What may change in a training window without changing its meaning: how a sensor is worn, how strong, how noisy.
+
+Every change is drawn once per sequence and stream, as a person wears a watch one way for a whole recording, and
+is a function of the generator given. Units are those of the modality.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.train.augment_audio import SoundVariety, vary_sound
+
+Array = NDArray[np.float32]
+Generator = np.random.Generator
+
+
+@dataclass
+class AugmentConfig:
+    """Strengths. Angles in radians (standard deviations), scales as the standard deviation of a log-factor."""
+
+    tilt: float = 0.12
+    flip: float = 0.3
+    mirror: float = 0.3
+    scale: float = 0.1
+    noise: float = 0.08
+    bias: float = 0.08
+    sound: SoundVariety = field(default_factory=SoundVariety)
+
+
+def rotation(axis_angle: Array) -> Array:
+    """(3, 3) rotation matrix of a rotation vector in radians (Rodrigues' formula)."""
+    angle = float(np.linalg.norm(axis_angle))
+    x, y, z = axis_angle / max(angle, 1e-9)
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]], np.float32)
+    return np.asarray(np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross, np.float32)
+
+
+_FLIPS = [np.diag(d).astype(np.float32) for d in ((1, -1, -1), (-1, 1, -1), (-1, -1, 1))]
+_MIRROR = np.array([-1, 1, 1], np.float32)
+
+
+def augment_imu(x_LTC: Array, rng: Generator, config: AugmentConfig, mirror: bool) -> Array:
+    """Worn otherwise (small tilt, half turns, the other side of the body), moved otherwise (scale), noisier.
+
+    `mirror` reflects the sensor through its x plane; the gyroscope, an axial vector, takes the opposite signs.
+    """
+    turn = rotation(rng.normal(0, config.tilt, 3).astype(np.float32))
+    if rng.random() < config.flip:
+        turn = turn @ _FLIPS[rng.integers(3)]
+    acc, gyro = x_LTC[..., :3] @ turn.T, x_LTC[..., 3:6] @ turn.T
+    if mirror:
+        acc, gyro = acc * _MIRROR, gyro * -_MIRROR
+    mean = acc.mean(1, keepdims=True)
+    factor = np.exp(rng.normal(0, config.scale, 2)).astype(np.float32)
+    acc, gyro = mean + (acc - mean) * factor[0], gyro * factor[1]
+    level = np.float32(config.noise) * rng.random(2, np.float32)
+    acc = acc + level[0] * rng.standard_normal(acc.shape, np.float32)
+    acc = acc + np.float32(config.bias) * rng.standard_normal(3, np.float32)
+    gyro = gyro + 0.2 * level[1] * rng.standard_normal(gyro.shape, np.float32)
+    gyro = gyro + 0.1 * np.float32(config.bias) * rng.standard_normal(3, np.float32)
+    return np.concatenate([acc, gyro], -1)
+
+
+def augment_audio(x_LTC: Array, rng: Generator, config: AugmentConfig, mirror: bool) -> Array:
+    """Sound as another microphone hears it (`augment_audio.vary_sound`), in either polarity (`mirror`)."""
+    return vary_sound(-x_LTC if mirror else x_LTC, config.sound, rng)
+
+
+AUGMENTATIONS: dict[str, Callable[[Array, Generator, AugmentConfig, bool], Array]] = {
+    "imu": augment_imu,
+    "audio": augment_audio,
+}

@@ -1,0 +1,212 @@
+"""Batches of sequences: crops of recordings, augmented, with streams dropped, and their way through the model.
+
+A crop of L slots is encoded once per window and fused at every slot with the slots before it, so that L decisions cost
+L encodings. Fusion here and in serving is the same `SensorModel.fuse`; only the tensors are assembled otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Many
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from backend.data.recording import Sequence, Series
+from backend.model.adapter import FuseBatch
+from backend.model.sensorlm import ModelConfig, Outputs, SensorModel, placement_index
+from backend.train.augment import AUGMENTATIONS, AugmentConfig
+
+
+@dataclass
+class DropConfig:
+    """Chances that a sequence loses a stream: wholly, from some slot on, or in single windows."""
+
+    whole: float = 0.3
+    onwards: float = 0.1
+    windows: float = 0.03
+    modality: float = 0.15
+
+
+@dataclass(frozen=True)
+class Windows:
+    """All windows of one modality in a batch, (n, T, C); `where` (n, 3) is the sequence, slot and row of each."""
+
+    values: Tensor
+    rate: float
+    where: Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """R crops of L slots with up to M streams each.
+
+    `windows` by modality; `modality`, `placement` (R, M) indices; `quality`, `present` (R, L, M); `targets` by task
+    (R, L, labels) and `parts` (R, L, PARTS, labels), zeros where unlabelled.
+    """
+
+    windows: dict[str, Windows]
+    modality: Tensor
+    placement: Tensor
+    quality: Tensor
+    present: Tensor
+    targets: dict[str, Tensor]
+    parts: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Crop:
+    """L slots of a sequence, or of two sequences laid over each other (motion of one, sound of another)."""
+
+    series: tuple[Series, ...]
+    starts: tuple[int, ...]
+    targets: dict[str, np.ndarray]
+    parts: dict[str, np.ndarray]
+
+
+def crop(sequence: Sequence, slots: int, rng: np.random.Generator) -> Crop:
+    """A random part of `slots` slots; a shorter sequence is taken whole and ends unlabelled."""
+    start = int(rng.integers(0, max(sequence.length - slots, 0) + 1))
+    targets, parts = (
+        {task: _padded(share[start : start + slots], slots) for task, share in of.items()}
+        for of in (sequence.targets, sequence.parts)
+    )
+    return Crop(sequence.series, (start,) * len(sequence.series), targets, parts)
+
+
+def _padded(share: np.ndarray, slots: int) -> np.ndarray:
+    return np.pad(share, ((0, slots - len(share)), *((0, 0),) * (share.ndim - 1)))
+
+
+def overlay(first: Crop, second: Crop) -> Crop:
+    """Both crops as one group: all streams, and the labels of both where only one has the task."""
+    return Crop(
+        first.series + second.series,
+        first.starts + second.starts,
+        {**second.targets, **first.targets},
+        {**second.parts, **first.parts},
+    )
+
+
+def assemble(
+    crops: Many[Crop],
+    slots: int,
+    config: ModelConfig,
+    rng: np.random.Generator,
+    augment: AugmentConfig | None = None,
+    drop: DropConfig | None = None,
+) -> Batch:
+    """Tensors of the crops; `augment` and `drop` None leave the windows as recorded."""
+    shape = (len(crops), slots, max(len(c.series) for c in crops))
+    modality, placement = (np.zeros((shape[0], shape[2]), np.int64) for _ in range(2))
+    quality, present = np.zeros(shape, np.float32), np.zeros(shape, bool)
+    values: dict[str, list[np.ndarray]] = {}
+    where: dict[str, list[np.ndarray]] = {}
+    rates: dict[str, float] = {}
+    for r, one in enumerate(crops):
+        mirror = augment is not None and rng.random() < augment.mirror
+        dropped = _dropped(one, slots, rng, drop)
+        for m, (series, start) in enumerate(zip(one.series, one.starts, strict=True)):
+            chosen = np.flatnonzero(series.present[start : start + slots])
+            chosen = chosen[~dropped[chosen, m]]
+            if not len(chosen):
+                continue
+            x_LTC = series.values[start + chosen].astype(np.float32) * np.float32(series.scale)
+            if augment is not None:
+                x_LTC = AUGMENTATIONS[series.modality](x_LTC, rng, augment, mirror)
+            values.setdefault(series.modality, []).append(x_LTC)
+            where.setdefault(series.modality, []).append(
+                np.stack([np.full_like(chosen, r), chosen, np.full_like(chosen, m)], -1)
+            )
+            rates[series.modality] = series.rate
+            modality[r, m] = config.modalities.index(series.modality)
+            known = drop is None or rng.random() > drop.modality
+            placement[r, m] = placement_index(series.placement) if known else 0
+            quality[r, chosen, m], present[r, chosen, m] = series.quality[start + chosen], True
+    windows = {
+        name: Windows(
+            torch.from_numpy(np.concatenate(values[name]).astype(np.float32)),
+            rates[name],
+            torch.from_numpy(np.concatenate(where[name])),
+        )
+        for name in values
+    }
+    about = [torch.from_numpy(a) for a in (modality, placement, quality, present)]
+    targets, parts = _labels(crops, slots, config)
+    return Batch(windows, about[0], about[1], about[2], about[3], targets, parts)
+
+
+def _dropped(one: Crop, slots: int, rng: np.random.Generator, drop: DropConfig | None) -> np.ndarray:
+    """(slots, M) windows to leave out; at least one stream of the crop stays whole but for single windows."""
+    dropped = np.zeros((slots, len(one.series)), bool)
+    if drop is None:
+        return dropped
+    stays = int(rng.integers(len(one.series)))
+    for m in range(len(one.series)):
+        if m != stays and rng.random() < drop.whole:
+            dropped[:, m] = True
+        elif m != stays and rng.random() < drop.onwards:
+            dropped[int(rng.integers(slots)) :, m] = True
+    dropped |= rng.random(dropped.shape) < drop.windows
+    return dropped
+
+
+def _labels(crops: Many[Crop], slots: int, config: ModelConfig) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """`Batch.targets` and `Batch.parts` of the tasks that some crop is labelled for."""
+    both: tuple[dict[str, Tensor], dict[str, Tensor]] = ({}, {})
+    for task in config.tasks:
+        for kind, found in zip(("targets", "parts"), both, strict=True):
+            labelled = {r: getattr(one, kind)[task] for r, one in enumerate(crops) if task in one.targets}
+            if labelled:
+                shape = next(iter(labelled.values())).shape[1:]
+                stacked = np.zeros((len(crops), slots, *shape), np.float32)
+                for r, share in labelled.items():
+                    stacked[r] = share
+                found[task] = torch.from_numpy(stacked)
+    return both
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The model over a batch: `outputs` of the decisions `at` (n, 2) = sequence, slot; `votes` by modality and task."""
+
+    outputs: Outputs
+    at: Tensor
+    votes: dict[str, dict[str, Tensor]]
+
+
+def answer(model: SensorModel, batch: Batch) -> Answers:
+    """Encode every window once, and fuse at every slot that has a window."""
+    config = model.config
+    sequences, slots, rows = batch.present.shape
+    tokens = torch.zeros(sequences, slots, rows, config.tokens, config.dim)
+    quality, votes = batch.quality, {}
+    for name, windows in batch.windows.items():
+        tokens_nKd, trust_n = model.encode(name, windows.values, windows.rate)
+        index = tuple(windows.where.unbind(-1))
+        tokens_nKd, trust_n = tokens_nKd.float(), trust_n.float()
+        tokens = tokens.index_put(index, tokens_nKd)
+        quality = quality.index_put(index, quality[index] * trust_n)
+        votes[name] = model.votes(name, tokens_nKd)
+    lags = config.slots + 1
+
+    def history(x_RLM: Tensor) -> Tensor:
+        """(R, L, lags x M, ...): each slot beside those before it, oldest first."""
+        rest = x_RLM.dim() - 2
+        padded = F.pad(x_RLM, (*(0, 0) * rest, config.slots, 0))
+        return padded.unfold(1, lags, 1).movedim(-1, 2).flatten(2, 3)
+
+    at = batch.present.any(-1).nonzero()
+    which, slot = at.unbind(-1)
+    age = torch.arange(config.slots, -1, -1).repeat_interleave(rows).expand(len(at), -1)
+    fused = FuseBatch(
+        history(tokens)[which, slot],
+        batch.modality.repeat(1, lags)[which],
+        batch.placement.repeat(1, lags)[which],
+        age,
+        history(quality)[which, slot],
+        history(batch.present.float())[which, slot] > 0,
+    )
+    return Answers(model.fuse(fused), at, votes)

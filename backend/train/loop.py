@@ -1,0 +1,273 @@
+"""The training loop: draw, answer, lose, step; save so that a resumed run goes on exactly as an uninterrupted one.
+
+Everything random in a step follows from (seed, step), so the state to save is weights, averages, optimiser and the
+step. A run's folder holds `train.json` (the whole configuration), `state.safetensors` (to resume), `metrics.jsonl` (one
+line per step) and at the end the checkpoint. It knows nothing of what is measured afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from backend.model.sensorlm import SensorModel
+from backend.recipes import TrainConfig
+from backend.tasks import TASKS
+from backend.train.augment_audio import mix_sounds
+from backend.train.batch import Answers, Batch, answer, assemble
+from backend.train.source import Mixture
+from broker.errors import CheckpointError
+
+LOSS_MEMORY = 0.98
+"""Decay of the running loss that normalises each task's loss."""
+
+
+@dataclass
+class State:
+    """All that a run changes. `average` is the exponential moving average of the weights, `running` of the losses;
+    `seconds` is the time that all steps took, over every resumption.
+    """
+
+    model: SensorModel
+    optimizer: torch.optim.AdamW
+    average: dict[str, Tensor]
+    running: dict[str, float] = field(default_factory=dict)
+    step: int = 0
+    seconds: float = 0.0
+
+
+def new_state(config: TrainConfig) -> State:
+    """A fresh model, seeded, with AdamW; only matrices decay."""
+    torch.manual_seed(config.seed)
+    model = SensorModel(config.model)
+    matrices = [p for p in model.parameters() if p.dim() > 1]
+    vectors = [p for p in model.parameters() if p.dim() <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=config.learning_rate)
+    average = {name: value.clone() for name, value in model.state_dict().items()}
+    return State(model, optimizer, average)
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """Linear warm-up, then a cosine to zero."""
+    warm = max(1, round(config.warmup * config.steps))
+    if step < warm:
+        return config.learning_rate * (step + 1) / warm
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, config.steps - warm)))
+
+
+def train_step(state: State, mixture: Mixture, weights: dict[str, Tensor], config: TrainConfig) -> dict[str, float]:
+    """One step of the optimiser; returns what metrics.jsonl records of it."""
+    rng = np.random.default_rng([config.seed, 1, state.step])
+    torch.manual_seed(config.seed * 1_000_003 + state.step)
+    state.model.train()
+    rate = learning_rate(config, state.step)
+    for group in state.optimizer.param_groups:
+        group["lr"] = rate
+    batch = _varied(
+        assemble(mixture.draw(rng), config.slots, config.model, rng, config.augment, config.drop), config, rng
+    )
+    with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
+        answers = answer(state.model, batch)
+    losses = task_losses(answers, batch, weights, config)
+    total = _balanced(losses, state.running)
+    state.optimizer.zero_grad(set_to_none=True)
+    torch.autograd.backward(total)
+    norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), config.clip)
+    state.optimizer.step()
+    state.step += 1
+    _average(state, config.ema)
+    return {
+        "step": state.step,
+        "loss": float(total.detach()),
+        **{name: float(v.detach()) for name, v in losses.items()},
+        "lr": rate,
+        "grad_norm": float(norm),
+    }
+
+
+def _varied(batch: Batch, config: TrainConfig, rng: np.random.Generator) -> Batch:
+    """The batch with sounds laid over each other."""
+    task = "event-detection"
+    if "audio" not in batch.windows or task not in batch.targets:
+        return batch
+    sound, none = batch.windows["audio"], TASKS[task].none_index
+    assert none is not None
+    values, target = mix_sounds(sound.values, sound.where, batch.targets[task], none, config.augment.sound, rng)
+    windows = {**batch.windows, "audio": type(sound)(values, sound.rate, sound.where)}
+    targets = {**batch.targets, task: target}
+    return Batch(windows, batch.modality, batch.placement, batch.quality, batch.present, targets, batch.parts)
+
+
+def task_losses(answers: Answers, batch: Batch, weights: dict[str, Tensor], config: TrainConfig) -> dict[str, Tensor]:
+    """Mean loss by task of the decisions, and by `task/modality` of the unimodal heads (already weighted).
+
+    A decision counts where its task's modalities are present in the slot. Unimodal heads learn tasks that ask
+    for their modality, part by part where the edges of labels mean something, else the window's label throughout.
+    """
+    losses = {}
+    which, slot = answers.at.unbind(-1)
+    for task, target_RLN in batch.targets.items():
+        asked = [m for m in TASKS[task].modalities if m in batch.windows]
+        rows = torch.zeros(batch.present.shape[:2], dtype=torch.bool)
+        for name in asked:
+            where = batch.windows[name].where
+            rows[where[:, 0], where[:, 1]] = True
+        losses[task] = _mean_loss(
+            task, answers.outputs.logits[task], target_RLN[which, slot], rows[which, slot], weights, config
+        )
+        for name in asked:
+            at = batch.windows[name].where
+            target = target_RLN[at[:, 0], at[:, 1]]
+            logits_nPN = answers.votes[name][task].float()
+            timed = TASKS[task].none_label is None
+            target_nPN = batch.parts[task][at[:, 0], at[:, 1]] if timed else target[:, None].expand_as(logits_nPN)
+            known = target.sum(-1) > 0
+            losses[f"{task}/{name}"] = config.auxiliary * _mean_loss(
+                task,
+                logits_nPN.flatten(0, 1),
+                target_nPN.flatten(0, 1),
+                known.repeat_interleave(logits_nPN.shape[1]),
+                weights,
+                config,
+            )
+    return losses
+
+
+def _mean_loss(
+    task: str, logits: Tensor, target: Tensor, counts: Tensor, weights: dict[str, Tensor], config: TrainConfig
+) -> Tensor:
+    labelled = counts & (target.sum(-1) > 0)
+    target = target * (1 - config.smoothing) + config.smoothing / target.shape[-1] * target.sum(-1, keepdim=True)
+    loss = TASKS[task].loss(logits.float(), target, weights[task])
+    return (loss * labelled).sum() / labelled.sum().clamp_min(1)
+
+
+def _balanced(losses: dict[str, Tensor], running: dict[str, float]) -> Tensor:
+    """Sum of the tasks' losses, each divided by its own running mean so that none drowns another.
+
+    A single task is left as it is: there is nothing to balance.
+    """
+    groups: dict[str, list[str]] = {}
+    for name in losses:
+        groups.setdefault(name.split("/")[0], []).append(name)
+    parts = {task: torch.stack([losses[n] for n in names]).sum() for task, names in groups.items()}
+    for task, loss in parts.items():
+        now = float(loss.detach())
+        running[task] = LOSS_MEMORY * running[task] + (1 - LOSS_MEMORY) * now if task in running else now
+    if len(running) == 1:
+        return next(iter(parts.values()))
+    scale = sum(running.values()) / len(running)
+    return torch.stack([loss * scale / max(running[task], 1e-3) for task, loss in parts.items()]).sum()
+
+
+@torch.no_grad()
+def _average(state: State, decay: float) -> None:
+    decay = min(decay, (1 + state.step) / (10 + state.step))
+    for name, value in state.model.state_dict().items():
+        if value.is_floating_point():
+            state.average[name].lerp_(value, 1 - decay)
+        else:
+            state.average[name].copy_(value)
+
+
+def run_steps(
+    state: State,
+    mixture: Mixture,
+    weights: dict[str, Tensor],
+    config: TrainConfig,
+    folder: Path,
+    report: Callable[[dict[str, float]], None],
+) -> bool:
+    """Train from `state.step` to the end; False when interrupted. Saves on the way, at the end and when interrupted."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with _interruptible() as interrupted, (folder / "metrics.jsonl").open("a") as metrics:
+        while state.step < config.steps and not interrupted():
+            began = time.monotonic()
+            line = train_step(state, mixture, weights, config)
+            state.seconds += time.monotonic() - began
+            metrics.write(json.dumps({k: round(v, 6) for k, v in line.items()}) + "\n")
+            report(line)
+            if state.step % config.save_every == 0:
+                metrics.flush()
+                save_state(state, folder)
+    save_state(state, folder)
+    return state.step >= config.steps
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C sets a flag, so that the step in progress ends whole; outside the main thread signals stay as they are."""
+    stopped: list[int] = []
+
+    def stop(number: int, _: FrameType | None) -> None:
+        stopped.append(number)
+
+    try:
+        before = signal.signal(signal.SIGINT, stop)
+    except ValueError:
+        yield lambda: False
+        return
+    try:
+        yield lambda: bool(stopped)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def save_state(state: State, folder: Path) -> None:
+    """Write `state.safetensors`, complete or not at all."""
+    tensors = {f"model.{k}": v.contiguous() for k, v in state.model.state_dict().items()}
+    tensors |= {f"average.{k}": v.contiguous() for k, v in state.average.items()}
+    for name, parameter in state.model.named_parameters():
+        for key, value in state.optimizer.state.get(parameter, {}).items():
+            tensors[f"optimizer.{key}.{name}"] = value.contiguous()
+    about = {"step": str(state.step), "running": json.dumps(state.running), "seconds": f"{state.seconds:.1f}"}
+    (folder / "state.safetensors.part").write_bytes(save(tensors, about))
+    (folder / "state.safetensors.part").replace(folder / "state.safetensors")
+
+
+def load_state(config: TrainConfig, folder: Path) -> State:
+    """The state that `save_state` wrote; metrics.jsonl is cut back to its step. Raises CheckpointError without one."""
+    path = folder / "state.safetensors"
+    if not path.is_file():
+        raise CheckpointError(f"{folder}: no state.safetensors to resume from; train without --resume")
+    state = new_state(config)
+    with safe_open(path, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        about = file.metadata()
+    state.model.load_state_dict(_under("model.", tensors))
+    state.average = _under("average.", tensors)
+    for name, parameter in state.model.named_parameters():
+        moments = {k: tensors.get(f"optimizer.{k}.{name}") for k in ("step", "exp_avg", "exp_avg_sq")}
+        if moments["step"] is not None:
+            state.optimizer.state[parameter] = moments
+    state.step, state.running = int(about["step"]), json.loads(about["running"])
+    state.seconds = float(about["seconds"])
+    _forget_after(folder / "metrics.jsonl", state.step)
+    return state
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _forget_after(path: Path, step: int) -> None:
+    if path.is_file():
+        kept = path.read_text().splitlines()[:step]
+        path.write_text("".join(f"{line}\n" for line in kept))

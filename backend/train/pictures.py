@@ -1,0 +1,55 @@
+"""Pictures of a run: the curves of its losses and the confusion matrix of a task, as PNG files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def _axes(width: float, height: float) -> tuple[Any, Any]:
+    # Figures without pyplot: no window system is touched and nothing global is left behind.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots()
+
+
+def draw_curves(metrics: Path, picture: Path) -> None:
+    """Losses over steps from a metrics.jsonl, each smoothed over a fiftieth of the run."""
+    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
+    names = sorted({name for line in lines for name in line} - {"step", "lr", "grad_norm", "loss"})
+    figure, axes = _axes(8, 4.5)
+    for name in names:
+        points = [(line["step"], line[name]) for line in lines if name in line]
+        if not points:
+            continue
+        steps, values = np.array(points).T
+        width = max(1, len(values) // 50)
+        smooth = np.convolve(values, np.ones(width) / width, "valid")
+        axes.plot(steps[width - 1 :], smooth, label=name)
+    axes.set(xlabel="step", ylabel="loss", yscale="log")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    figure.savefig(picture, dpi=120)
+
+
+def draw_confusion(report: dict[str, Any], picture: Path) -> None:
+    """The confusion matrix of a report of `evaluate.measure`, in shares of the true label."""
+    table = np.array(report["confusion"], float)
+    labels = report["labels"]
+    share = table / np.maximum(table.sum(1, keepdims=True), 1)
+    figure, axes = _axes(1.5 + 0.75 * len(labels), 1.2 + 0.6 * len(labels))
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(len(labels)), labels, rotation=40, ha="right")
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set(xlabel="decided", ylabel="true")
+    for y, row in enumerate(share):
+        for x, value in enumerate(row):
+            axes.text(x, y, f"{100 * value:.0f}", ha="center", va="center", color="white" if value > 0.5 else "black")
+    axes.set_title(f"{report['task']}: accuracy {report['accuracy']:.3f}, n = {report['n']} (% of true)")
+    figure.savefig(picture, dpi=120)

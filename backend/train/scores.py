@@ -1,0 +1,141 @@
+"""Scores of a set of decisions: pure functions of probabilities, labels and whose they are.
+
+They know nothing of models, datasets or files. P is a number of decisions, N of labels.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating]
+Ints = NDArray[np.int64]
+
+RESAMPLES = 1000
+
+
+def confusion(said_P: Ints, true_P: Ints, labels: int) -> Ints:
+    """(labels, labels) counts, rows are true."""
+    return np.bincount(true_P * labels + said_P, minlength=labels * labels).reshape(labels, labels)
+
+
+def accuracy(table_NN: Ints) -> float:
+    """Share of decisions that are right."""
+    return float(np.trace(table_NN) / max(table_NN.sum(), 1))
+
+
+def recalls(table_NN: Ints) -> Floats:
+    """(N,) share of each label's windows that were found; NaN for a label that does not occur."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.diag(table_NN) / table_NN.sum(1))
+
+
+def f1s(table_NN: Ints) -> Floats:
+    """(N,) F1 of each label; NaN for a label that neither occurs nor was said."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(2 * np.diag(table_NN) / (table_NN.sum(0) + table_NN.sum(1)))
+
+
+def macro_f1(table_NN: Ints) -> float:
+    """Mean F1 over the labels that occur."""
+    occurs = table_NN.sum(1) > 0
+    return float(np.mean(f1s(table_NN)[occurs])) if occurs.any() else 0.0
+
+
+def balanced_accuracy(table_NN: Ints) -> float:
+    """Mean recall over the labels that occur."""
+    return float(np.nanmean(recalls(table_NN))) if table_NN.sum() else 0.0
+
+
+def calibration_error(probs_PN: Floats, true_P: Ints, bins: int = 15) -> float:
+    """Expected calibration error: mean distance of confidence from accuracy over bins of equal width."""
+    confidence, right = probs_PN.max(-1), probs_PN.argmax(-1) == true_P
+    bucket = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = [
+        abs(confidence[bucket == b].mean() - right[bucket == b].mean()) * (bucket == b).mean()
+        for b in range(bins)
+        if (bucket == b).any()
+    ]
+    return float(sum(gaps))
+
+
+def event_f1(probs_PN: Floats, true_P: Ints, none: int, threshold: float) -> float:
+    """Micro F1 of events: a decision is an event above the threshold unless its label is none.
+
+    An event of the wrong label is both a false one and a missed one.
+    """
+    said = probs_PN.argmax(-1)
+    event = (said != none) & (probs_PN.max(-1) >= threshold)
+    hits = int((event & (said == true_P)).sum())
+    return 2 * hits / max(int(event.sum()) + int((true_P != none).sum()), 1)
+
+
+def best_threshold(probs_PN: Floats, true_P: Ints, none: int) -> float:
+    """The threshold of 0.20..0.95 with the highest event F1; of equals the highest, which raises fewest false ones."""
+    grid = np.round(np.arange(0.2, 0.951, 0.01), 2)
+    f1 = [event_f1(probs_PN, true_P, none, float(t)) for t in grid]
+    return float(grid[len(grid) - 1 - int(np.argmax(f1[::-1]))])
+
+
+def by_class(table_NN: Ints, labels: tuple[str, ...]) -> dict[str, dict[str, float]]:
+    """Precision, recall, F1 and count of each label that occurs or was said."""
+    said = table_NN.sum(0)
+    return {
+        label: {
+            "precision": _round(table_NN[i, i] / max(said[i], 1)),
+            "recall": _round(table_NN[i, i] / max(table_NN[i].sum(), 1)),
+            "f1": _round(f1s(table_NN)[i]),
+            "n": int(table_NN[i].sum()),
+        }
+        for i, label in enumerate(labels)
+        if table_NN[i].sum() or said[i]
+    }
+
+
+def by_person(said_P: Ints, true_P: Ints, person_P: NDArray[np.str_]) -> dict[str, Any]:
+    """Accuracy of each person, the worst of them and their spread (standard deviation)."""
+    right = {str(p): float((said_P == true_P)[person_P == p].mean()) for p in np.unique(person_P)}
+    worst = min(right, key=lambda p: right[p])
+    return {
+        "accuracy": {p: _round(a) for p, a in right.items()},
+        "worst": {"person": worst, "accuracy": _round(right[worst])},
+        "spread": _round(float(np.std(list(right.values())))),
+    }
+
+
+def intervals(said_P: Ints, true_P: Ints, person_P: NDArray[np.str_], labels: int, seed: int = 0) -> dict[str, Any]:
+    """95 % intervals of accuracy and macro-F1 by a bootstrap over persons, who differ more than windows do."""
+    tables = np.stack([confusion(said_P[person_P == p], true_P[person_P == p], labels) for p in np.unique(person_P)])
+    rng = np.random.default_rng(seed)
+    drawn = [tables[rng.integers(len(tables), size=len(tables))].sum(0) for _ in range(RESAMPLES)]
+    limits = {}
+    for name, score in (("accuracy", accuracy), ("balanced_accuracy", balanced_accuracy), ("macro_f1", macro_f1)):
+        low, high = np.percentile([score(t) for t in drawn], [2.5, 97.5])
+        limits[name] = [_round(low), _round(high)]
+    return {"level": 0.95, "units": len(tables), **limits}
+
+
+def report(probs_PN: Floats, true_P: Ints, person_P: NDArray[np.str_], labels: tuple[str, ...]) -> dict[str, Any]:
+    """Everything that is said about one set of decisions; `f1` is the macro-F1."""
+    said_P = probs_PN.argmax(-1)
+    table = confusion(said_P, true_P, len(labels))
+    majority = np.bincount(true_P, minlength=len(labels)).max() / max(len(true_P), 1)
+    return {
+        "n": len(true_P),
+        "accuracy": _round(accuracy(table)),
+        "balanced_accuracy": _round(balanced_accuracy(table)),
+        "macro_f1": _round(macro_f1(table)),
+        "f1": _round(macro_f1(table)),
+        "ece": _round(calibration_error(probs_PN, true_P)),
+        "majority": {"accuracy": _round(majority)},
+        "interval": intervals(said_P, true_P, person_P, len(labels)),
+        "by_class": by_class(table, labels),
+        "by_person": by_person(said_P, true_P, person_P),
+        "confusion": table.tolist(),
+    }
+
+
+def _round(value: float | np.floating) -> float:
+    return round(float(value), 4)

@@ -1,0 +1,158 @@
+"""Where training draws from: the people who may be learned from, and fresh cuts of their recordings.
+
+Splitting is by person everywhere: all devices and recordings of a person fall on the same side. It knows nothing of
+the model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence as Many
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from backend.data import DATASETS
+from backend.data.recording import Recording, Segments, Sequence, Track, sequence
+from backend.recipes import TrainConfig
+from backend.train.augment_audio import at_another_speed, followed_by
+from backend.train.batch import Crop, crop, overlay
+from broker.errors import DataError
+
+SECOND = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Split:
+    """Recordings by role. `test` is never looked at in training, `validation` only for calibration."""
+
+    train: list[Recording]
+    validation: list[Recording]
+    test: list[Recording]
+
+
+def split(recordings: Many[Recording], config: TrainConfig) -> Split:
+    """By person: the people of `config.fold` are the test; of the rest every n-th is validation.
+
+    Where the publishers gave folds, fold i of theirs is fold i of ours, and validation is drawn from within the rest.
+    """
+    people = sorted({r.person for r in recordings})
+    published = sorted({r.fold for r in recordings if r.fold is not None})
+    test: set[str] = set()
+    if config.fold >= 0:
+        if published:
+            wanted = published[config.fold % len(published)]
+            test = {r.person for r in recordings if r.fold == wanted}
+        else:
+            test = set(people[config.fold :: config.folds])
+    rest = [p for p in people if p not in test]
+    rng = np.random.default_rng([config.seed, 77])
+    count = round(len(rest) * config.validation)
+    held = set(rng.permutation(rest)[:count].tolist())
+    return Split(
+        [r for r in recordings if r.person not in test | held],
+        [r for r in recordings if r.person in held],
+        [r for r in recordings if r.person in test],
+    )
+
+
+def faster(recording: Recording, factor: float) -> Recording:
+    """The recording as if everything had happened `factor` times as fast; turning rates grow with it."""
+    start = recording.tracks[0].t[0]
+
+    def at(t: np.ndarray) -> np.ndarray:
+        return np.asarray(start + np.rint((t - start) / factor), np.int64)
+
+    def moved(track: Track) -> Track:
+        if track.stream.modality != "imu":
+            return replace(track, t=at(track.t))
+        gain = np.array([1, 1, 1, factor, factor, factor], np.float32)
+        return replace(track, t=at(track.t), values=track.values.astype(np.float32) * gain)
+
+    labels = {task: Segments(at(s.edges), s.index) for task, s in recording.labels.items()}
+    return replace(recording, tracks=tuple(map(moved, recording.tracks)), labels=labels)
+
+
+class Source:
+    """Crops of one dataset's training recordings.
+
+    Sound is cut afresh for every draw, at a new phase and speed. Motion, whose resampling costs more, is cut
+    `config.phases` times in advance. Recordings of both are cut in advance and keep their speed.
+    """
+
+    def __init__(self, recordings: Many[Recording], config: TrainConfig) -> None:
+        self.config = config
+        self.recordings = list(recordings)
+        kinds = {track.stream.modality for r in recordings for track in r.tracks}
+        self.fresh = kinds == {"audio"}
+        self.sound = "audio" in kinds
+        rng = np.random.default_rng([config.seed, 78])
+        self.cuts: list[Sequence] = []
+        if not self.fresh:
+            phases = config.phases if kinds == {"imu"} else 1
+            for one in self.recordings:
+                cuts = (self._cut(one, rng) for _ in range(phases))
+                self.cuts += [c for c in cuts if c is not None]
+        seconds = sum(float(r.tracks[0].t[-1] - r.tracks[0].t[0]) / SECOND for r in self.recordings)
+        self.size = seconds
+
+    def _cut(self, one: Recording, rng: np.random.Generator) -> Sequence | None:
+        shift = int(rng.integers(SECOND))
+        if self.fresh:
+            return sequence(self._sound(one, rng), shift)
+        if not self.sound:
+            one = faster(one, math.exp(rng.uniform(-self.config.stretch, self.config.stretch)))
+        return sequence(one, shift)
+
+    def _sound(self, one: Recording, rng: np.random.Generator) -> Recording:
+        """The recording at another speed, and at times another one after it."""
+        variety = self.config.augment.sound
+        one = at_another_speed(one, variety, rng)
+        if rng.random() < variety.followed and "event-detection" in one.labels:
+            other = self.recordings[rng.integers(len(self.recordings))]
+            one = followed_by(one, at_another_speed(other, variety, rng), variety, rng)
+        return one
+
+    def draw(self, rng: np.random.Generator) -> Crop:
+        """One random crop."""
+        while True:
+            if self.fresh:
+                found = self._cut(self.recordings[rng.integers(len(self.recordings))], rng)
+            else:
+                found = self.cuts[rng.integers(len(self.cuts))]
+            if found is not None:
+                return crop(found, self.config.slots, rng)
+
+
+class Mixture:
+    """All sources of a run; a draw picks one by weight times the square root of its size."""
+
+    def __init__(self, sources: dict[str, Source], config: TrainConfig) -> None:
+        self.sources, self.config = sources, config
+        weight = np.array([config.datasets[name] * math.sqrt(s.size) for name, s in sources.items()])
+        self.chance = weight / weight.sum()
+        self.sounds = [s for s in sources.values() if s.fresh]
+
+    def draw(self, rng: np.random.Generator) -> list[Crop]:
+        """The crops of one step."""
+        sources = list(self.sources.values())
+        crops = []
+        for i in rng.choice(len(sources), self.config.crops, p=self.chance):
+            one = sources[i].draw(rng)
+            if not sources[i].sound and self.sounds and rng.random() < self.config.overlay:
+                one = overlay(one, self.sounds[rng.integers(len(self.sounds))].draw(rng))
+            crops.append(one)
+        return crops
+
+
+def read_splits(config: TrainConfig, root: Path) -> dict[str, Split]:
+    """Every dataset of the configuration, split by person; raises DataError when nobody is left to learn from."""
+    splits = {}
+    for name in config.datasets:
+        if name not in DATASETS:
+            raise DataError(f"dataset {name!r} is unknown; known: {', '.join(DATASETS)}")
+        splits[name] = split(DATASETS[name].read(root), config)
+        if not splits[name].train:
+            raise DataError(f"{name}: no {DATASETS[name].unit} is left to train on; use fewer folds or more data")
+    return splits

@@ -1,0 +1,157 @@
+"""Recordings of the wire: a file of frames exactly as they were published. The log is the dataset.
+
+A file is the line `iotlm-frames-1`, then for each message: the length of its topic (u16) and of its payload (u32), both
+little-endian, the topic, the payload. A recorder that is killed leaves at most its last message incomplete, which
+readers leave out. This module refuses to know what windows are for.
+"""
+
+import asyncio
+import contextlib
+import struct
+import uuid
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from broker import topics
+from broker.errors import DataError, MessageError
+from broker.messages import LIMIT, Frame, StreamInfo, decode_frame, encode_frame
+from broker.modalities import MODALITIES
+from edge.clock import Clock
+from edge.sources import Done, Source
+from edge.windows import SECOND
+
+SUFFIX = ".frames"
+_MAGIC = b"iotlm-frames-1\n"
+_HEAD = struct.Struct("<HI")
+
+
+class FrameWriter:
+    """Writes a recording: `with FrameWriter(path) as out: out.write(topic, payload)`.
+
+    Raises:
+        DataError: the file is there already, or cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: BinaryIO | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self._file = self._path.open("xb")
+        except FileExistsError:
+            raise DataError(f"{self._path} is there already; name a new file") from None
+        except OSError as error:
+            raise DataError(f"{self._path}: {error.strerror}") from None
+        self._file.write(_MAGIC)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._file is not None
+        self._file.close()
+
+    def write(self, topic: str, payload: bytes) -> None:
+        """Append one message, as published."""
+        assert self._file is not None, "enter the writer first"
+        name = topic.encode()
+        self._file.write(_HEAD.pack(len(name), len(payload)) + name + payload)
+
+
+def read_messages(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Topic and payload of every complete message in a recording.
+
+    Raises:
+        DataError: the file is missing, or no recording of ours.
+    """
+    try:
+        with path.open("rb") as file:
+            if file.read(len(_MAGIC)) != _MAGIC:
+                raise DataError(f"{path}: no recording of frames; it does not begin with {_MAGIC.decode().strip()!r}")
+            while len(head := file.read(_HEAD.size)) == _HEAD.size:
+                name_length, length = _HEAD.unpack(head)
+                if length > LIMIT:
+                    raise DataError(f"{path}: damaged at byte {file.tell()}: a message of {length} bytes")
+                name, payload = file.read(name_length), file.read(length)
+                if len(payload) < length:
+                    return
+                yield name.decode(errors="replace"), payload
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from None
+
+
+def read_frames(path: Path) -> Iterator[tuple[topics.FrameTopic, Frame]]:
+    """Every frame of a recording with its topic. Raises `DataError` for a damaged file."""
+    for number, (name, payload) in enumerate(read_messages(path), 1):
+        try:
+            topic = topics.parse(name)
+            if isinstance(topic, topics.FrameTopic):
+                yield topic, decode_frame(payload)
+        except MessageError as error:
+            raise DataError(f"{path}: message {number}: {error}") from None
+
+
+class RecordedDevice:
+    """A `Source`: one device's recorded frames, sent again under new numbers.
+
+    Args:
+        path: the recording.
+        device: whose frames to take.
+        shift: ns added to every window's time; a multiple of the hop keeps windows on the grid.
+        speed: times real time; 0 is as fast as acknowledgements allow.
+    """
+
+    patient = True
+
+    def __init__(self, path: Path, device: str, clock: Clock, *, shift: int = 0, speed: float = 0.0) -> None:
+        self._path, self._device, self._clock = path, device, clock
+        self._shift, self._speed = shift, speed
+        self._streams = tuple({name: _info(name, frame) for name, frame in self._frames()}.values())
+
+    @property
+    def streams(self) -> tuple[StreamInfo, ...]:
+        """What the device announces: as much of it as frames tell."""
+        return self._streams
+
+    async def frames(self, done: Done) -> AsyncIterator[tuple[str, Frame]]:
+        """The frames that are newer than what is done, paced by the clock."""
+        newest = {stream.name: done(stream.name) or -1 for stream in self._streams}
+        begun, first = self._clock.now(), None
+        for stream, recorded in self._frames():
+            frame = replace(recorded, t0=recorded.t0 + self._shift)
+            if frame.t0 <= newest[stream]:
+                continue
+            first = frame.t0 if first is None else first
+            due = begun + (frame.t0 - first) / self._speed if self._speed else 0
+            await self._clock.sleep(max(0.0, (due - self._clock.now()) / SECOND))
+            yield stream, frame
+
+    def _frames(self) -> Iterator[tuple[str, Frame]]:
+        return ((topic.stream, frame) for topic, frame in read_frames(self._path) if topic.device == self._device)
+
+
+async def record(site: str, device: str, sources: Sequence[Source], path: Path, seconds: float | None) -> int:
+    """Write what a device would publish to a file, until its sources end or for `seconds`; the number of frames."""
+    epoch, seq = uuid.uuid4().hex, 0
+
+    async def drain(source: Source, out: FrameWriter) -> None:
+        nonlocal seq
+        async for stream, frame in source.frames(lambda name: None):
+            seq += 1
+            numbered = replace(frame, epoch=epoch, seq=seq, base=seq)
+            out.write(topics.frames(site, device, stream), encode_frame(numbered))
+
+    with FrameWriter(path) as out, contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await asyncio.gather(*(drain(source, out) for source in sources))
+    return seq
+
+
+def _info(name: str, frame: Frame) -> StreamInfo:
+    row = MODALITIES[frame.modality]
+    grid = (frame.rate, row.window_s, row.hop_s)
+    return StreamInfo(name, frame.modality, frame.placement, row.units, *grid, frame.encoder)

@@ -1,0 +1,191 @@
+"""`edge replay`: a recording goes over the wire again, each device in it as a device of its own.
+
+Recordings are what `edge.sensors.replay` reads and files of recorded frames. With a folder for its state, a replay that
+was killed goes on where it was, at the times it had then. It refuses to know what the samples mean.
+"""
+
+import asyncio
+import contextlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from broker.errors import ConfigError, DataError, LinkDown
+from edge.agent import Agent, first_error, will
+from edge.clock import Clock, SystemClock
+from edge.config import BrokerConfig
+from edge.encoder import Encoder
+from edge.metrics import Metrics
+from edge.recording import SUFFIX, RecordedDevice, read_frames
+from edge.run import open_link
+from edge.sensors.replay import GRID_NS, Part, ReplaySensor, plan, tracks
+from edge.sources import SensorSource, Source, stream_for
+from edge.spool import Spool
+from edge.windows import SECOND
+
+UNNAMED = "replay"  # the device of a recording that names none
+_OVERLAP_NS = 2 * SECOND  # samples before a window that can have a part in it, generously
+
+Spools = Mapping[str, Spool]
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What to play and where to.
+
+    `device` picks one of the recording's devices, or names the device of a recording that names none. `speed` is times
+    real time, 0 as fast as acknowledgements allow. `now` moves the recording's times to the present. `folder` keeps
+    the state over a kill. `encoders` serve the modalities they are for. `timeout_s` is how long to look for a broker.
+    """
+
+    path: Path
+    site: str
+    broker: BrokerConfig
+    device: str | None = None
+    speed: float = 1.0
+    now: bool = False
+    folder: Path | None = None
+    encoders: tuple[Path, ...] = ()
+    timeout_s: float = 10.0
+    window: int = 64
+
+
+async def replay(order: Replay) -> int:
+    """Play until everything is acknowledged; the number of windows sent.
+
+    Raises:
+        DataError: the recording cannot be read, or has no such device.
+        LinkDown: there is no broker.
+        ConfigError: the folder holds the state of another replay.
+    """
+    if not order.path.exists():
+        raise DataError(f"{order.path}: no such file or folder")
+    clock = SystemClock()
+    with contextlib.ExitStack() as stack:
+        folder, now = stack.enter_context(_state(order, clock))
+        frames = order.path.suffix == SUFFIX
+        recording = FrameRecording(order, clock, now) if frames else SampleRecording(order, clock, now)
+        spools = {
+            device: stack.enter_context(contextlib.closing(Spool(folder / f"{device}.db")))
+            for device in recording.devices
+        }
+        sources = recording.sources(spools)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for device, spool in spools.items():
+                    group.create_task(_play(order, device, sources[device], spool, clock))
+        except BaseExceptionGroup as errors:
+            raise first_error(errors) from None
+        return sum(spool.next_seq - 1 for spool in spools.values())
+
+
+class SampleRecording:
+    """Samples of one or more devices: a file or folder that `edge.sensors.replay` reads."""
+
+    def __init__(self, order: Replay, clock: Clock, now: int | None) -> None:
+        self._order, self._clock = order, clock
+        self._encoders = {encoder.modality: encoder for encoder in map(Encoder, order.encoders)}
+        parts = plan(tracks(order.path), now)
+        self._parts = [part for part in parts if order.device in (None, self._device(part))]
+        self.devices = _known(
+            order, {self._device(part) for part in self._parts}, {part.track.device for part in parts}
+        )
+
+    def sources(self, spools: Spools) -> dict[str, list[Source]]:
+        """By device: what is still to be played, beginning now."""
+        left = [part for part in self._parts if not self._done(part, spools[self._device(part)])]
+        begin = min((part.at for part in left), default=0)
+        streams: dict[tuple[str, str], list[Part]] = {}
+        for part in left:
+            streams.setdefault((self._device(part), self._stream(part)), []).append(replace(part, at=part.at - begin))
+        sources: dict[str, list[Source]] = {device: [] for device in self.devices}
+        for (device, name), parts in streams.items():
+            sources[device].append(self._source(device, name, parts))
+        return sources
+
+    def _source(self, device: str, name: str, parts: list[Part]) -> SensorSource:
+        track = parts[0].track
+        encoder = self._encoders.get(track.modality)
+        stream = stream_for(name, track.modality, track.placement or "unknown", encoder)
+        sensor = ReplaySensor(parts, self._clock, self._order.speed)
+        return SensorSource(self._order.site, device, stream, sensor, self._clock, encoder=encoder, patient=True)
+
+    def _device(self, part: Part) -> str:
+        return part.track.device or self._order.device or UNNAMED
+
+    def _stream(self, part: Part) -> str:
+        """The modality; with the placement where a device has several of one."""
+        track, device = part.track, self._device(part)
+        mine = {
+            p.track.placement for p in self._parts if (self._device(p), p.track.modality) == (device, track.modality)
+        }
+        return track.modality if len(mine) == 1 else f"{track.modality}-{track.placement}"
+
+    def _done(self, part: Part, spool: Spool) -> bool:
+        newest = spool.last_t0(self._stream(part))
+        return newest is not None and part.track.end + part.shift + _OVERLAP_NS < newest
+
+
+class FrameRecording:
+    """Frames of one or more devices, as they went over the wire."""
+
+    def __init__(self, order: Replay, clock: Clock, now: int | None) -> None:
+        self._order, self._clock = order, clock
+        first: int | None = None
+        found: set[str] = set()
+        for topic, frame in read_frames(order.path):
+            found.add(topic.device)
+            first = frame.t0 if first is None else min(first, frame.t0)
+        self._shift = 0 if now is None or first is None else -(-(now - first) // GRID_NS) * GRID_NS
+        self.devices = _known(order, found & {order.device} if order.device else found, found)
+
+    def sources(self, spools: Spools) -> dict[str, list[Source]]:
+        """By device: what is still to be played, beginning now."""
+        return {device: [self._source(device)] for device in self.devices}
+
+    def _source(self, device: str) -> RecordedDevice:
+        return RecordedDevice(self._order.path, device, self._clock, shift=self._shift, speed=self._order.speed)
+
+
+async def _play(order: Replay, device: str, sources: Sequence[Source], spool: Spool, clock: Clock) -> None:
+    farewell = will(order.site, device, sources, spool, clock)
+    async with open_link(order.broker, order.site, device, farewell) as link:
+        try:
+            async with asyncio.timeout(order.timeout_s):
+                await link.wait_connected()
+        except TimeoutError:
+            where = f"{order.broker.host}:{order.broker.port}"
+            raise LinkDown(f"no broker at {where} within {order.timeout_s:g} s; `broker run` starts one") from None
+        await Agent(order.site, device, sources, link, spool, clock, window=order.window, metrics=Metrics()).run()
+
+
+@contextlib.contextmanager
+def _state(order: Replay, clock: Clock) -> Iterator[tuple[Path, int | None]]:
+    """The folder of the replay's state, and the present that its times move to; all is removed once it has ended."""
+    if order.folder is None:
+        with tempfile.TemporaryDirectory(prefix="iotlm-replay-") as temporary:
+            yield Path(temporary), clock.now() if order.now else None
+        return
+    what = {"path": str(order.path.resolve()), "site": order.site, "device": order.device}
+    folder = order.folder / "replay"
+    note = folder / "replay.json"
+    if note.exists():
+        before = json.loads(note.read_text())
+        now = before.pop("now")
+        if before != what:
+            raise ConfigError(f"{note}: an unfinished replay of {before['path']}; finish it, or remove its folder")
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        now = clock.now() if order.now else None
+        note.write_text(json.dumps(what | {"now": now}))
+    yield folder, now
+    shutil.rmtree(folder)
+
+
+def _known(order: Replay, chosen: set[str], all_: set[str]) -> list[str]:
+    if not chosen:
+        raise DataError(f"{order.path}: no device {order.device!r}; it has {', '.join(sorted(all_)) or 'none'}")
+    return sorted(chosen)

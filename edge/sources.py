@@ -1,0 +1,154 @@
+"""From a sensor to frames: reading -> window -> tokens and facts -> frame. What an agent stores and sends.
+
+A `Source` yields the frames of some streams of a device, without numbers: the spool gives those. It is told what has
+been stored before, so that after a kill it goes on where it was and neither repeats nor omits a window. It refuses to
+know about the spool's policy and the network.
+"""
+
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from broker.errors import ConfigError
+from broker.messages import Frame, StreamInfo
+from edge.clock import Clock
+from edge.encoder import Encoder
+from edge.facts import facts
+from edge.metrics import Metrics
+from edge.sensors import Sensor
+from edge.windows import SECOND, Stream, Window, WindowCutter
+
+_CLOCK_WAS_WRONG_NS = 60 * SECOND
+
+Done = Callable[[str], int | None]
+"""Event time (ns UTC) of the newest stored window of a stream; None before the first."""
+
+
+class Source(Protocol):
+    """Frames of one or more streams. `patient` sources wait for acknowledgements rather than have frames evicted."""
+
+    @property
+    def streams(self) -> tuple[StreamInfo, ...]:
+        """What the device announces of this source."""
+
+    @property
+    def patient(self) -> bool:
+        """Whether its frames can wait: a recording's can, a microphone's cannot."""
+
+    def frames(self, done: Done) -> AsyncIterator[tuple[str, Frame]]:
+        """Stream names and frames in order of time, newer than what is done; ends where a recording ends."""
+
+
+class SensorSource:
+    """One stream of one sensor.
+
+    Args:
+        site, device: whose sensor it is; they enter the windows' trace ids.
+        encoder: makes tokens of the windows; without one they travel raw.
+        patient: see `Source`.
+
+    Raises:
+        ConfigError: sensor, stream and encoder do not fit each other.
+    """
+
+    def __init__(
+        self,
+        site: str,
+        device: str,
+        stream: Stream,
+        sensor: Sensor,
+        clock: Clock,
+        *,
+        encoder: Encoder | None = None,
+        patient: bool = False,
+        metrics: Metrics | None = None,
+    ) -> None:
+        if sensor.modality != stream.modality:
+            raise ConfigError(f"stream {stream.name}: modality {stream.modality}, its sensor gives {sensor.modality}")
+        if encoder is not None:
+            encoder.check(stream)
+        self.patient = patient
+        self._stream, self._sensor, self._encoder, self._clock = stream, sensor, encoder, clock
+        self._metrics = metrics or Metrics()
+        self._name = f"{site}/{device}/{stream.name}"
+
+    @property
+    def streams(self) -> tuple[StreamInfo, ...]:
+        """What the device announces of this stream."""
+        stream, encoder = self._stream, self._encoder
+        digest = "" if encoder is None else encoder.digest
+        grid = (stream.rate, stream.window_s, stream.hop_s)
+        return (StreamInfo(stream.name, stream.modality, stream.placement, stream.row.units, *grid, digest),)
+
+    async def frames(self, done: Done) -> AsyncIterator[tuple[str, Frame]]:
+        """The stream's frames; windows that are done already cost no encoding."""
+        newest = done(self._stream.name)
+        if newest is not None and not self.patient and newest > self._clock.now() + _CLOCK_WAS_WRONG_NS:
+            newest = None  # or a device that once believed in a far future would be silent until then
+        cutter = WindowCutter(self._stream)
+        async for reading in self._sensor.readings():
+            for window in cutter.push(reading):
+                if newest is None or window.t0 > newest:
+                    yield self._stream.name, self.frame(window)
+        for window in cutter.flush():
+            if newest is None or window.t0 > newest:
+                yield self._stream.name, self.frame(window)
+
+    def frame(self, window: Window) -> Frame:
+        """One window as it travels; epoch and numbers are the spool's to give."""
+        stream, encoder, quality = self._stream, self._encoder, window.quality
+        data: NDArray[Any]
+        if encoder is None:
+            data, scale = raw(window)
+        else:
+            with self._metrics.encode_s.time():
+                data, trust = encoder.encode(window.values)
+            scale, quality = 1.0, quality * trust
+        return Frame(
+            epoch="",
+            seq=1,
+            base=1,
+            modality=stream.modality,
+            placement=stream.placement,
+            kind="raw" if encoder is None else "tokens",
+            t0=window.t0,
+            rate=window.rate,
+            data=data,
+            scale=scale,
+            encoder="" if encoder is None else encoder.digest,
+            facts=facts(window),
+            quality=quality,
+            clock="synced" if self._clock.synced() else "unsynced",
+            trace=traceparent(f"{self._name}/{window.t0}"),
+        )
+
+
+def stream_for(
+    name: str,
+    modality: str,
+    placement: str,
+    encoder: Encoder | None,
+    grid: tuple[float, float, float] = (0.0, 0.0, 0.0),
+) -> Stream:
+    """A stream with rate, window and hop as in `grid`; those that are 0 are the encoder's, else the modality's."""
+    theirs = (encoder.rate, encoder.window_s, encoder.hop_s) if encoder else (0.0, 0.0, 0.0)
+    return Stream(name, modality, placement, *(mine or its for mine, its in zip(grid, theirs, strict=True)))
+
+
+def raw(window: Window) -> tuple[NDArray[Any], float]:
+    """A window's samples in the number type that its modality travels in, and the scale back to physical units."""
+    row = window.stream.row
+    if row.dtype.startswith("f"):
+        return window.values.astype("<" + row.dtype), row.scale
+    dtype = np.dtype("<" + row.dtype)
+    limits = np.iinfo(dtype)
+    return np.clip(np.rint(window.values / row.scale), limits.min, limits.max).astype(dtype), row.scale
+
+
+def traceparent(name: str) -> str:
+    """A W3C traceparent that is always the same for the same window, so that a repetition is the same trace."""
+    digest = hashlib.blake2b(name.encode(), digest_size=24).hexdigest()
+    return f"00-{digest[:32]}-{digest[32:]}-01"

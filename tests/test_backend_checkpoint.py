@@ -1,0 +1,77 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from backend.checkpoint import PRETRAINED, Checkpoint, load_checkpoint, save_checkpoint
+from backend.model.sensorlm import ModelConfig, SensorModel
+from backend.tasks import TASKS
+from broker.errors import CheckpointError
+
+SMALL = {"imu": {"width": 16, "blocks": 1}}
+
+
+@pytest.fixture
+def saved(tmp_path):
+    torch.manual_seed(0)
+    model = SensorModel(ModelConfig(modalities=("imu",), tasks=("activity-recognition",), encoders=SMALL))
+    checkpoint = Checkpoint(model.eval(), {"activity-recognition": 1.2}, {"activity-recognition": 0.6}, {"note": "x"})
+    save_checkpoint(checkpoint, tmp_path)
+    return checkpoint, tmp_path
+
+
+def test_what_is_loaded_is_what_was_saved(saved):
+    checkpoint, folder = saved
+    loaded = load_checkpoint(folder)
+    assert loaded.digest == checkpoint.digest == json.loads((folder / "config.json").read_text())["digest"]
+    assert loaded.encoders == checkpoint.encoders
+    assert loaded.temperatures == checkpoint.temperatures
+    assert loaded.record == {"note": "x"}
+    assert not list(folder.glob("*.part"))
+
+
+def test_the_digest_knows_weights_and_calibration(saved):
+    checkpoint, folder = saved
+    other = load_checkpoint(folder)
+    other.temperatures["activity-recognition"] = 1.3
+    assert other.digest != checkpoint.digest
+    assert other.encoders == checkpoint.encoders
+    other = load_checkpoint(folder)
+    with torch.no_grad():
+        next(other.model.encoders["imu"].parameters()).add_(1e-4)
+    assert other.digest != checkpoint.digest
+    assert other.encoders != checkpoint.encoders
+
+
+def test_a_broken_checkpoint_says_what_is_wrong(saved, tmp_path):
+    _, folder = saved
+    config = json.loads((folder / "config.json").read_text())
+    for change, complaint in (
+        ({"format": 99}, "format 99"),
+        ({"labels": {"activity-recognition": ["A"]}}, "labels of"),
+        ({"model": {**config["model"], "dim": 64}}, "do not fit"),
+        ({"model": {**config["model"], "wings": 2}}, "wings"),
+    ):
+        (folder / "config.json").write_text(json.dumps({**config, **change}))
+        with pytest.raises(CheckpointError, match=complaint):
+            load_checkpoint(folder)
+    (folder / "config.json").write_text(json.dumps(config))
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match="unreadable"):
+        load_checkpoint(folder)
+    with pytest.raises(CheckpointError, match="missing"):
+        load_checkpoint(tmp_path / "nowhere")
+
+
+def test_the_bundled_checkpoint_is_small_whole_and_described():
+    checkpoint = load_checkpoint()
+    assert set(checkpoint.model.config.tasks) == set(TASKS)
+    assert set(checkpoint.temperatures) == set(checkpoint.thresholds) == set(TASKS)
+    assert sum(path.stat().st_size for path in PRETRAINED.glob("*")) <= 8 * 2**20
+    assert json.loads((PRETRAINED / "config.json").read_text())["digest"] == checkpoint.digest
+    assert all(np.isfinite(v.numpy()).all() for v in checkpoint.model.state_dict().values())
+    card = (PRETRAINED / "MODEL_CARD.md").read_text()
+    for word in ("CC BY 4.0", "CC BY 3.0", checkpoint.digest[:12], "Limits"):
+        assert word in card

@@ -1,0 +1,164 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+from backend.data import DATASETS, sequence
+from backend.data.recording import PARTS, Recording, Segments, Track, event_first
+from backend.data.synthetic import TRAINING_SEEDS, UNSEEN_SEEDS, scene_recording
+from backend.recipes import sp_sw_har
+from backend.tasks import TASKS
+from backend.train.source import faster, split
+from broker.errors import DataError
+from edge.windows import Stream, cut
+
+ACTIVITY = "activity-recognition"
+T0 = 1_700_000_000_250
+COLUMNS = ("x_acc", "y_acc", "z_acc", "x_gyro", "y_gyro", "z_gyro")
+
+
+def execution(seed: int, seconds: float = 6.0) -> pa.Table:
+    """Samples of one device in the publishers' columns: seated, then walking."""
+    rng = np.random.default_rng(seed)
+    n = round(seconds * 100)
+    t = T0 + np.sort(rng.integers(0, round(seconds * 1000), n))
+    values = {c: rng.normal(0, 1, n).astype(np.float32) for c in COLUMNS}
+    label = ["SEATED" if i < n // 2 else "WALKING" for i in range(n)]
+    return pa.table({**values, "timestamp": t, "label": label})
+
+
+def write_publishers(root: Path, people: int = 2) -> None:
+    for p in range(1, people + 1):
+        folder = root / "DATA" / f"s{p:02d}"
+        folder.mkdir(parents=True)
+        for run in (1, 2):
+            for d, device in enumerate(("sp", "sw")):
+                table = execution(100 * p + 10 * run + d)
+                pyarrow.csv.write_csv(table, folder / f"s{p:02d}_{run:02d}_{device}.csv")
+
+
+def write_parquet(root: Path, people: int = 2) -> None:
+    root.mkdir()
+    for p in range(1, people + 1):
+        parts = []
+        for d, device in enumerate(("sp", "sw")):
+            for run in (1, 2):
+                table = execution(100 * p + 10 * run + d)
+                table = table.append_column("exec", pa.array([run] * len(table), pa.int8()))
+                parts.append(table.append_column("device", pa.array([device] * len(table)).dictionary_encode()))
+        pq.write_table(pa.concat_tables(parts, promote_options="default"), root / f"s{p:02d}.parquet")
+
+
+def test_both_layouts_give_the_same_recordings(tmp_path):
+    write_publishers(tmp_path / "published")
+    write_parquet(tmp_path / "sp_sw_har")
+    read = DATASETS["sp_sw_har"].read
+    first, second, parent = read(tmp_path / "published"), read(tmp_path / "sp_sw_har"), read(tmp_path)
+    assert [r.name for r in first] == [r.name for r in second] == ["s01_01", "s01_02", "s02_01", "s02_02"]
+    assert [r.person for r in parent] == ["s01", "s01", "s02", "s02"]
+    for one, other in zip(first, second, strict=True):
+        assert [(t.device, t.stream.placement) for t in one.tracks] == [("watch", "wrist"), ("phone", "pocket")]
+        for a, b in zip(one.tracks, other.tracks, strict=True):
+            assert np.array_equal(a.t, b.t)
+            assert np.allclose(a.values, b.values, atol=1e-6)
+        assert np.array_equal(one.labels[ACTIVITY].edges, other.labels[ACTIVITY].edges)
+
+
+def test_unusable_folders_say_what_is_wanted(tmp_path):
+    with pytest.raises(DataError, match="no sp_sw_har recordings"):
+        DATASETS["sp_sw_har"].read(tmp_path)
+    write_publishers(tmp_path, people=1)
+    path = tmp_path / "DATA/s01/s01_01_sp.csv"
+    text = path.read_text()
+    path.write_text(text.replace("WALKING", "FLYING"))
+    with pytest.raises(DataError, match=r"s01_01_sp: unknown labels \['FLYING'\]"):
+        DATASETS["sp_sw_har"].read(tmp_path)
+    path.write_text(text.replace("x_gyro", "x_wheel"))
+    with pytest.raises(DataError, match="x_gyro"):
+        DATASETS["sp_sw_har"].read(tmp_path)
+
+
+def test_windows_are_the_devices_own(tmp_path):
+    write_publishers(tmp_path, people=1)
+    recording = DATASETS["sp_sw_har"].read(tmp_path)[0]
+    one = sequence(recording)
+    for series, track in zip(one.series, recording.tracks, strict=True):
+        for window in cut(track.stream, track.t, track.values):
+            assert np.array_equal(series.values[window.t0 // one.hop_ns - one.slot], window.values)
+    moments = one.moments()
+    assert all(len(m.windows) == 2 and m.t0 == m.slot * one.hop_ns for m in moments[1:-1])
+    assert one.majority(ACTIVITY)[0] == 0
+    assert one.majority(ACTIVITY)[-1] == 2
+
+
+def test_shares_are_the_time_under_each_label():
+    rng = np.random.default_rng(0)
+    edges = np.cumsum(rng.integers(1, 400, 12)) * 1_000_000
+    segments = Segments(edges, rng.integers(-1, 3, 11))
+    wanted = np.arange(0, 4_000, 50) * 1_000_000
+    shares = segments.shares(wanted, 3)
+    ms = np.arange(4_000) * 1_000_000 + 500_000
+    at = np.searchsorted(edges, ms, side="right") - 1
+    label = np.where((at >= 0) & (at < 11), segments.index[np.clip(at, 0, 10)], -1)
+    brute = np.stack([(label[: 79 * 50] == c).reshape(79, 50).mean(1) for c in range(3)], -1)
+    assert np.allclose(shares, brute, atol=0.021)
+
+
+def test_a_shifted_recording_is_cut_elsewhere_and_keeps_its_labels():
+    recording = scene_recording(TRAINING_SEEDS[0], seconds=32)
+    straight, shifted = sequence(recording), sequence(recording, shift_ns=500_000_000)
+    assert straight.slot + 1 == shifted.slot
+    assert np.allclose(straight.targets[ACTIVITY], shifted.targets[ACTIVITY])
+    assert np.allclose(straight.series[0].values[5], shifted.series[0].values[5], atol=1e-4)
+    assert not np.allclose(straight.series[0].values[5], sequence(recording, 170_000_000).series[0].values[5], atol=0.1)
+    assert straight.parts[ACTIVITY].shape == (straight.length, PARTS, 5)
+
+
+def test_none_gives_way_to_events():
+    shares = np.float32([[0.9, 0.1, 0.0], [0.98, 0.02, 0.0], [0.0, 0.25, 0.75], [0, 0, 0]])
+    wanted = [[0, 1, 0], [1, 0, 0], [0, 0.25, 0.75], [0, 0, 0]]
+    assert np.allclose(event_first(shares, 0), wanted)
+    assert event_first(shares, None) is shares
+
+
+def test_synthetic_people_are_joint_and_never_meet():
+    assert not set(TRAINING_SEEDS) & set(UNSEEN_SEEDS)
+    one, again = scene_recording(20_000, seconds=32), scene_recording(20_000, seconds=32)
+    assert [t.stream.modality for t in one.tracks] == ["imu", "imu", "audio"]
+    assert set(one.labels) == set(TASKS)
+    for a, b in zip(one.tracks, again.tracks, strict=True):
+        assert np.array_equal(a.values, b.values)
+
+
+def test_faster_motion_is_shorter_and_turns_quicker():
+    stream = Stream("imu", "imu", "wrist")
+    t = np.arange(300) * 10_000_000
+    one = Recording(
+        "r", "d", "p", (Track("watch", stream, t, np.ones((300, 6), np.float32)),),
+        {ACTIVITY: Segments(np.array([0, 1_000_000_000, t[-1]]), np.array([0, 2]))},
+    )  # fmt: skip
+    quick = faster(one, 2.0)
+    assert quick.tracks[0].t[-1] == t[-1] // 2
+    assert quick.labels[ACTIVITY].edges[1] == 500_000_000
+    assert quick.tracks[0].values[0].tolist() == [1, 1, 1, 2, 2, 2]
+
+
+def test_splits_keep_a_person_on_one_side(tmp_path):
+    write_publishers(tmp_path, people=9)
+    recordings = DATASETS["sp_sw_har"].read(tmp_path)
+    tested: list[str] = []
+    for fold in range(3):
+        config = replace(sp_sw_har(), folds=3, fold=fold)
+        parts = split(recordings, config)
+        people = [{r.person for r in part} for part in (parts.train, parts.validation, parts.test)]
+        assert sum(map(len, people)) == len(set().union(*people)) == 9
+        assert len(people[1]) >= 1
+        tested += sorted(people[2])
+    assert sorted(tested) == sorted({r.person for r in recordings})
+    published = [replace(r, fold=int(r.person[1:]) % 2 + 1) for r in recordings]
+    parts = split(published, replace(sp_sw_har(), fold=1))
+    assert {r.fold for r in parts.test} == {2}

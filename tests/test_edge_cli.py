@@ -1,0 +1,285 @@
+"""The command `edge`, as a person runs it: real processes, a real broker, real kills."""
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from broker.errors import DataError
+from broker.link import MqttLink
+from broker.messages import decode_frame, decode_status
+from broker.topics import STATUS_ALL
+from edge.recording import FrameWriter, read_frames, read_messages
+from tests.conftest import free_port
+from tests.test_edge_agent import Receiver
+from tests.tiny_encoder import encoder_bytes
+
+HOP = 500_000_000
+T0 = 1_700_000_000_000_000_000
+SIMULATED = 'sensor = "simulator"\nmodality = "imu"\nplacement = "wrist"'
+OPTIONS = '{ seed = 1, start = "2026-01-01T00:00:00Z", seconds = %g, speed = 0.0 }'
+
+
+def edge(*arguments, **more):
+    return subprocess.run(
+        [sys.executable, "-m", "edge.cli", *map(str, arguments)],
+        capture_output=True, text=True, timeout=60, check=False, **more,
+    )  # fmt: skip
+
+
+async def start(*arguments):
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "edge.cli", *map(str, arguments), stdout=-1, stderr=-1
+    )
+
+
+def settings(folder: Path, port: int, stream: str = SIMULATED, extra: str = "") -> Path:
+    path = folder / "edge.toml"
+    path.write_text(
+        f'site = "home"\ndevice = "watch"\n[broker]\nport = {port}\n[spool]\npath = "watch.db"\n{extra}\n'
+        f"[[streams]]\n{stream}\n"
+    )
+    return path
+
+
+def write_csv(path: Path, seconds: float, t0: int = T0) -> Path:
+    times = t0 + np.arange(round(seconds * 100)) * 10_000_000
+    values = np.random.default_rng(5).normal(size=(len(times), 6)).round(3)
+    lines = ["timestamp,acc_x,acc_y,acc_z,gyro_x,gyro_y,gyro_z"]
+    lines += [f"{t},{','.join(map(str, row))}" for t, row in zip(times, values.tolist(), strict=True)]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@contextlib.asynccontextmanager
+async def backend(port):
+    """The receiving end of the protocol on the real broker."""
+    async with MqttLink("127.0.0.1", port, "receiver", backoff=(0.05, 0.2)) as link:
+        receiver = Receiver(link)
+        task = asyncio.create_task(receiver.run())
+        await link.wait_connected()
+        await asyncio.sleep(0.1)
+        yield receiver
+        task.cancel()
+
+
+def times(receiver, stream="imu"):
+    return [t0 for _, _, name, t0 in receiver.accepted if name == stream]
+
+
+async def test_run_ends_when_its_sensors_have_ended_and_all_is_acknowledged(tmp_path, mosquitto):
+    config = settings(tmp_path, 1, f"{SIMULATED}\noptions = {OPTIONS % 6}")
+    async with backend(mosquitto.port) as receiver:
+        process = await start("run", "-c", config, "--broker", f"127.0.0.1:{mosquitto.port}")
+        out, err = await asyncio.wait_for(process.communicate(), 30)
+    assert (process.returncode, out, err) == (0, b"", b"")
+    assert times(receiver) == [times(receiver)[0] + i * HOP for i in range(11)]
+
+
+async def test_killed_again_and_again_it_sends_every_window_once(tmp_path, mosquitto):
+    config = settings(tmp_path, mosquitto.port, f"{SIMULATED}\noptions = {OPTIONS % 200}")
+    rng = np.random.default_rng(3)
+    async with backend(mosquitto.port) as receiver:
+        for _ in range(4):
+            process = await start("run", "-c", config)
+            seen = len(receiver.accepted)
+            while len(receiver.accepted) == seen and process.returncode is None:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(rng.uniform(0.0, 0.1))
+            assert process.returncode is None, await process.communicate()
+            process.kill()
+            await process.communicate()
+        process = await start("run", "-c", config)
+        await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 0
+    assert times(receiver) == [times(receiver)[0] + i * HOP for i in range(399)]
+    assert [seq for _, seq, _, _ in receiver.accepted] == list(range(1, 400))
+
+
+async def test_stopped_it_says_goodbye_and_keeps_what_waits(tmp_path, mosquitto):
+    port = free_port()
+    config = settings(tmp_path, mosquitto.port, SIMULATED, f"[metrics]\nport = {port}")
+    process = await start("run", "-c", config)
+    async with MqttLink("127.0.0.1", mosquitto.port, "reader") as link:
+        await link.subscribe(STATUS_ALL)
+        messages = link.messages()
+        status = decode_status((await anext(messages)).payload)
+        assert (status.state, [stream.name for stream in status.streams]) == ("online", ["imu"])
+        await asyncio.sleep(2.2)
+        page = await asyncio.to_thread(lambda: urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read())
+        process.terminate()
+        assert await asyncio.wait_for(process.communicate(), 10) == (b"", b"")
+        assert process.returncode == 0
+        assert decode_status((await anext(messages)).payload).state == "offline"
+    values = dict(line.rsplit(" ", 1) for line in page.decode().splitlines() if not line.startswith("#"))
+    assert float(values["iotlm_edge_windows_total"]) == float(values["iotlm_edge_waiting_frames"]) >= 1
+    from edge.spool import Spool
+
+    spool = Spool(tmp_path / "watch.db")
+    assert spool.waiting >= 1
+    spool.close()
+
+
+async def test_a_killed_device_is_declared_offline_by_its_will(tmp_path, mosquitto):
+    process = await start("run", "-c", settings(tmp_path, mosquitto.port))
+    async with MqttLink("127.0.0.1", mosquitto.port, "reader") as link:
+        await link.subscribe(STATUS_ALL)
+        messages = link.messages()
+        assert decode_status((await anext(messages)).payload).state == "online"
+        process.kill()
+        assert decode_status((await asyncio.wait_for(anext(messages), 10)).payload).state == "offline"
+    await process.communicate()
+
+
+async def test_with_an_encoder_tokens_travel(tmp_path, mosquitto):
+    (tmp_path / "imu.onnx").write_bytes(encoder_bytes())
+    config = settings(tmp_path, mosquitto.port, f'{SIMULATED}\nencoder = "imu.onnx"\noptions = {OPTIONS % 3}')
+    frames = []
+    async with backend(mosquitto.port), MqttLink("127.0.0.1", mosquitto.port, "reader") as link:
+        await link.subscribe("iotlm/frames/#")
+        await link.wait_connected()
+        process = await start("run", "-c", config)
+        frames = [decode_frame((await anext(link.messages())).payload) for _ in range(5)]
+        await asyncio.wait_for(process.communicate(), 30)
+    assert {(f.kind, f.encoder, f.data.shape, f.data.dtype.str) for f in frames} == {("tokens", "d1", (4, 8), "<f2")}
+    assert all(frame.facts and frame.quality == 0.5 for frame in frames)
+
+
+async def test_replay_sends_a_recording_and_ends(tmp_path, mosquitto):
+    path = write_csv(tmp_path / "walk.csv", 20)
+    arguments = [path, "--site", "lab", "--device", "watch", "--broker", f"127.0.0.1:{mosquitto.port}", "--speed", 0]
+    async with backend(mosquitto.port) as receiver:
+        process = await start("replay", *arguments)
+        out, err = await asyncio.wait_for(process.communicate(), 30)
+        assert (process.returncode, out, err) == (0, b"39 windows sent and acknowledged\n", b"")
+        assert times(receiver) == [T0 + i * HOP for i in range(39)]
+
+
+async def test_a_killed_replay_goes_on_at_the_times_it_had(tmp_path, mosquitto):
+    path, state = write_csv(tmp_path / "walk.csv", 6), tmp_path / "state"
+    arguments = [path, "--device", "watch", "--broker", f"127.0.0.1:{mosquitto.port}", "--spool", state, "--now"]
+    before = time.time_ns()
+    async with backend(mosquitto.port) as receiver:
+        process = await start("replay", *arguments)
+        while len(receiver.accepted) < 4:
+            await asyncio.sleep(0.01)
+        process.kill()
+        await process.communicate()
+        process = await start("replay", *arguments, "--speed", 0)
+        await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 0
+    assert times(receiver) == [times(receiver)[0] + i * HOP for i in range(11)]
+    assert before <= times(receiver)[0] < before + 10**10
+    assert list(state.iterdir()) == []  # what has ended leaves nothing
+
+
+async def test_both_devices_of_a_person_are_played_together(tmp_path, mosquitto):
+    folder = tmp_path / "s01"
+    folder.mkdir()
+    for device in ("sw", "sp"):
+        write_csv(folder / f"s01_01_{device}.csv", 5)
+    frames = []
+    async with backend(mosquitto.port), MqttLink("127.0.0.1", mosquitto.port, "reader") as link:
+        await link.subscribe("iotlm/frames/#")
+        await link.wait_connected()
+        process = await start("replay", folder, "--broker", f"127.0.0.1:{mosquitto.port}", "--speed", 0)
+        frames = [await anext(link.messages()) for _ in range(18)]
+        out, _ = await asyncio.wait_for(process.communicate(), 30)
+    assert out == b"18 windows sent and acknowledged\n"
+    assert {(m.topic, decode_frame(m.payload).placement) for m in frames} == {
+        ("iotlm/frames/home/watch/imu", "wrist"),
+        ("iotlm/frames/home/phone/imu", "pocket"),
+    }
+
+
+async def test_what_was_recorded_is_replayed_as_it_was(tmp_path, mosquitto):
+    config = settings(tmp_path, mosquitto.port, f"{SIMULATED}\noptions = {OPTIONS % 5}")
+    out = tmp_path / "walk.frames"
+    done = edge("record", "-c", config, out)
+    assert (done.returncode, done.stdout) == (0, f"9 windows in {out}\n")
+    recorded = [frame for _, frame in read_frames(out)]
+    async with backend(mosquitto.port), MqttLink("127.0.0.1", mosquitto.port, "reader") as link:
+        await link.subscribe("iotlm/frames/#")
+        await link.wait_connected()
+        process = await start("replay", out, "--broker", f"127.0.0.1:{mosquitto.port}", "--speed", 0)
+        sent = [await anext(link.messages()) for _ in range(9)]
+        await asyncio.wait_for(process.communicate(), 30)
+    frames = [decode_frame(message.payload) for message in sent]
+    assert {message.topic for message in sent} == {"iotlm/frames/home/watch/imu"}
+    kept = ("t0", "rate", "modality", "placement", "kind", "facts", "quality", "trace")
+    for before, after in zip(recorded, frames, strict=True):
+        assert [getattr(before, name) for name in kept] == [getattr(after, name) for name in kept]
+        np.testing.assert_array_equal(before.data, after.data)
+    assert {frame.epoch for frame in recorded}.isdisjoint({frame.epoch for frame in frames})
+
+
+def test_record_stops_after_its_seconds(tmp_path):
+    begun = time.monotonic()
+    done = edge("record", "-c", settings(tmp_path, 1), tmp_path / "a.frames", "--seconds", 3)
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - begun < 10
+    assert 2 <= sum(1 for _ in read_frames(tmp_path / "a.frames")) <= 5
+    again = edge("record", "-c", settings(tmp_path, 1), tmp_path / "a.frames")
+    assert (again.returncode, again.stderr.count("\n")) == (1, 1)
+    assert "is there already" in again.stderr
+
+
+def test_a_recording_that_was_cut_off_gives_what_is_complete(tmp_path):
+    path = tmp_path / "a.frames"
+    with FrameWriter(path) as out:
+        for i in range(3):
+            out.write("iotlm/frames/home/watch/imu", bytes(10 + i))
+    whole = path.read_bytes()
+    for cut, count in ((len(whole), 3), (len(whole) - 1, 2), (len(whole) - 40, 2), (20, 0)):
+        path.write_bytes(whole[:cut])
+        assert len(list(read_messages(path))) == count
+    path.write_bytes(b"RIFF something else")
+    with pytest.raises(DataError, match="no recording of frames"):
+        list(read_messages(path))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("replay", "none.csv"), "none.csv: no such file"),
+        (("replay", "walk.csv", "--broker", "nowhere:port"), "write HOST:PORT"),
+        (("replay", "walk.csv", "--site", "My Home"), "--site"),
+        (("replay", "walk.csv", "--broker", "127.0.0.1:{port}", "--timeout", "0.3"), "no broker at 127.0.0.1"),
+        (("replay", "broken.frames"), "no recording of frames"),
+        (("run",), "edge.toml: No such file"),
+        (("run", "-c", "other.toml"), "sensor 'nose' is none of simulator"),
+        (("record", "a.frames"), "edge.toml: No such file"),
+    ],
+)
+def test_every_error_is_one_line_and_a_status(tmp_path, arguments, words):
+    write_csv(tmp_path / "walk.csv", 3)
+    (tmp_path / "broken.frames").write_text("broken")
+    other = settings(tmp_path, 1, SIMULATED.replace("simulator", "nose"))
+    other.rename(tmp_path / "other.toml")
+    done = edge(*(a.format(port=free_port()) for a in arguments), cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert words in errors[0]
+    assert "Traceback" not in done.stderr
+
+
+def test_sensors_says_what_is_here_and_why_not():
+    done = edge("sensors")
+    assert done.returncode == 0
+    assert all(name in done.stdout for name in ("simulator", "replay", "microphone", "accelerometer"))
+
+
+def test_starting_takes_no_second():
+    code = "import time; t = time.perf_counter(); import edge.cli; print(time.perf_counter() - t)"
+    seconds = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+        for _ in range(3)
+    ]
+    assert min(seconds) < 1.0

@@ -1,0 +1,113 @@
+"""The settings of a device: file, environment, flags, and an error that names what is wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from broker.errors import ConfigError
+from edge.config import EdgeConfig, load, parse_address
+
+TOML = """
+site = "home"
+device = "watch"
+[spool]
+path = "state/watch.db"
+[[streams]]
+sensor = "simulator"
+modality = "imu"
+placement = "wrist"
+encoder = "imu.onnx"
+options = { seed = 3 }
+[[streams]]
+name = "room"
+sensor = "microphone"
+modality = "audio"
+placement = "room"
+"""
+
+
+@pytest.fixture
+def toml(tmp_path: Path) -> Path:
+    path = tmp_path / "edge.toml"
+    path.write_text(TOML)
+    return path
+
+
+def test_a_file_says_it_all_and_paths_are_relative_to_it(toml, tmp_path):
+    config = load(toml)
+    assert (config.site, config.device, config.broker.host, config.broker.port) == ("home", "watch", "127.0.0.1", 1883)
+    assert [stream.name for stream in config.streams] == ["imu", "room"]
+    assert config.spool_path == tmp_path / "state" / "watch.db"
+    assert config.streams[0].encoder == tmp_path / "imu.onnx"
+    assert config.streams[0].options == {"seed": 3}
+    assert config.metrics.port is None
+
+
+def test_environment_goes_over_the_file_and_flags_over_both(toml, monkeypatch):
+    monkeypatch.setenv("IOTLM_EDGE_BROKER__HOST", "broker.example")
+    monkeypatch.setenv("IOTLM_EDGE_BROKER__PORT", "8883")
+    monkeypatch.setenv("IOTLM_EDGE_DEVICE", "phone")
+    config = load(toml, {"broker.port": 1884})
+    assert (config.device, config.broker.host, config.broker.port) == ("phone", "broker.example", 1884)
+
+
+def test_without_a_path_the_spool_lies_in_the_state_folder(toml, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    toml.write_text(TOML.replace('path = "state/watch.db"', ""))
+    assert load(toml).spool_path == tmp_path / "iotlm" / "edge" / "home-watch.db"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('site = "home"', "", "site is missing"),
+        ('device = "watch"', 'device = "My Watch"', r"device = My Watch: .*a-z, 0-9"),
+        ('device = "watch"', 'device = "watch"\ncolour = 1', "colour = 1: Extra inputs"),
+        ("[spool]", "[broker]\nport = 99999\n[spool]", r"broker\.port = 99999: .*65535"),
+        ("[spool]", "[broker]\nprot = 1\n[spool]", r"broker\.prot = 1: Extra inputs"),
+        ('name = "room"', 'name = "a/b"', r"streams\.1\.name = a/b"),
+        ('modality = "audio"', "", r"streams\.1\.modality is missing"),
+        ("site =", "site", "no valid TOML"),
+    ],
+)
+def test_what_is_wrong_is_named(toml, old, new, words):
+    toml.write_text(TOML.replace(old, new))
+    with pytest.raises(ConfigError, match=words):
+        load(toml)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"none\.toml: No such file"):
+        load(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:1884", ("127.0.0.1", 1884)),
+        ("broker.example", ("broker.example", 1883)),
+        ("[::1]:1884", ("::1", 1884)),
+        ("[::1]", ("::1", 1883)),
+    ],
+)
+def test_addresses(text, address):
+    assert parse_address(text) == address
+
+
+@pytest.mark.parametrize("text", ["", ":1883", "host:", "host:mqtt", "host:0", "host:70000"])
+def test_what_is_no_address_is_refused(text):
+    with pytest.raises(ConfigError, match="HOST:PORT"):
+        parse_address(text)
+
+
+def test_the_readme_lists_every_setting():
+    readme = (Path(__file__).parent.parent / "edge" / "README.md").read_text()
+
+    def names(model):
+        for name, field in model.model_fields.items():
+            yield name
+            for kind in (field.annotation, *getattr(field.annotation, "__args__", ())):
+                if hasattr(kind, "model_fields"):
+                    yield from names(kind)
+
+    assert [name for name in sorted(set(names(EdgeConfig))) if f"`{name}`" not in readme] == []

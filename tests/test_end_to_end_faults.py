@@ -1,0 +1,37 @@
+"""A short run of `make faults`: real processes, real kills, nothing lost, nothing twice; and the naive client loses."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.faults import Plan, failures, run
+from tests.conftest import need
+
+
+@pytest.mark.timeout(240)
+async def test_kills_lose_nothing_and_tell_nothing_twice(tmp_path: Path):
+    need("mosquitto")
+    plan = Plan(windows=400, devices=2, backend_kills=1, broker_kills=1, device_kills=1, seed=2, timeout_s=150)
+    result = await run(plan, tmp_path, print)
+    assert failures(plan, result) == []
+    assert result["ours"]["windows_committed"] >= 400
+    assert result["ours"]["events_stored"] > 10
+    assert result["naive"]["windows_lost"] > 0
+
+
+def test_the_verdict_sees_every_kind_of_failure():
+    plan = Plan(backend_kills=1, broker_kills=0, device_kills=0)
+    good = {
+        "windows_lost": 0,
+        "events_twice": 0,
+        "events_other_than_offline": 0,
+        "device_exits": [0],
+        "kills": {"backend": 1},
+    }
+    naive = {"windows_lost": 9}
+    assert failures(plan, {"ours": good, "naive": naive}) == []
+    for change in (
+        {"windows_lost": 1}, {"events_twice": 1}, {"events_other_than_offline": 2}, {"device_exits": [1]}, {"kills": {}}
+    ):  # fmt: skip
+        assert len(failures(plan, {"ours": good | change, "naive": naive})) == 1
+    assert failures(plan, {"ours": good, "naive": {"windows_lost": 0}})

@@ -1,0 +1,238 @@
+"""Moments depend on event time, never on the order of arrival."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backend.moment import StreamWindow
+from backend.serve.align import HOP_NS, Aligner, Closed, Grouping, GroupKey
+from backend.serve.ingest import Accepted, Receipt, Sender
+from broker.messages import Status, StreamInfo
+
+KEY = GroupKey("s", "home")
+
+
+class Bench:
+    """An aligner with a clock that the test turns."""
+
+    def __init__(self, groups: dict[str, list[str]] | None = None, closed: dict[GroupKey, int] | None = None) -> None:
+        self.now = 0.0
+        self.aligner = Aligner(
+            Grouping(groups if groups is not None else {"home": ["a", "b"]}),
+            closed or {},
+            hop_ns=HOP_NS,
+            lateness_s=1.0,
+            idle_s=5.0,
+            clock=lambda: self.now,
+        )
+        self.seq = 0
+
+    def online(self, device: str, *streams: str) -> list[Closed]:
+        infos = tuple(StreamInfo(name, "imu", "wrist", (), 50.0, 1.0, 0.5) for name in streams or ("imu",))
+        return self.aligner.status("s", device, Status("online", "e", infos, "0", ""))
+
+    def offline(self, device: str) -> list[Closed]:
+        return self.aligner.status("s", device, Status("offline", "e", (), "0", ""))
+
+    def window(self, device: str, slot: int, stream: str = "imu") -> list[Closed]:
+        self.seq += 1
+        t0 = slot * HOP_NS
+        window = StreamWindow(device, stream, "imu", "wrist", t0, 50.0, values=None, tokens=object())  # type: ignore[arg-type]
+        return self.aligner.add(Accepted(Receipt(Sender("s", device, "e"), self.seq, stream, t0), window))
+
+    def wait(self, seconds: float) -> list[Closed]:
+        self.now += seconds
+        return self.aligner.tick()
+
+
+def shape(closed: list[Closed]) -> list[tuple]:
+    """Slot and streams of every moment, None for windows without one, and what closed it."""
+    return [
+        (c.moment.slot if c.moment else None, tuple(w.key for w in c.moment.windows) if c.moment else (), c.by)
+        for c in closed
+    ]
+
+
+def test_a_moment_is_complete_when_every_announced_stream_has_delivered():
+    bench = Bench()
+    bench.online("a"), bench.online("b")
+    assert bench.window("a", 0) == []
+    assert shape(bench.window("b", 0)) == [(0, ("a/imu", "b/imu"), "complete")]
+
+
+def test_a_device_alone_is_its_own_group():
+    bench = Bench({})
+    bench.online("x")
+    (closed,) = bench.window("x", 7)
+    assert closed.group == GroupKey("s", "x")
+    assert closed.moment.t0 == 7 * HOP_NS
+
+
+def test_two_streams_of_one_device_make_one_moment():
+    bench = Bench({})
+    bench.online("x", "imu", "mic")
+    assert bench.window("x", 0, "mic") == []
+    assert shape(bench.window("x", 0, "imu")) == [(0, ("x/imu", "x/mic"), "complete")]
+
+
+def test_a_stream_that_went_past_a_slot_is_not_waited_for():
+    bench = Bench()
+    bench.online("a"), bench.online("b")
+    bench.window("a", 0)
+    assert shape(bench.window("b", 1)) == [(0, ("a/imu",), "complete")]
+
+
+def test_a_silent_stream_is_given_up_after_the_lateness_and_then_is_late():
+    bench = Bench()
+    bench.online("a"), bench.online("b")
+    assert bench.window("a", 0) == []
+    bench.now = 0.5
+    assert bench.window("a", 1) == []
+    bench.now = 1.0
+    assert shape(bench.window("a", 2)) == [(0, ("a/imu",), "watermark")]
+    assert shape(bench.window("b", 0)) == [(None, (), "late")]
+    assert shape(bench.window("b", 1)) == [(1, ("a/imu", "b/imu"), "complete")]
+
+
+def test_a_device_that_is_behind_but_delivers_is_waited_for():
+    """A replay faster than life: one device is far ahead in event time, the other keeps delivering."""
+    bench = Bench()
+    bench.online("a"), bench.online("b")
+    for slot in range(60):
+        assert bench.window("a", slot) == []
+    closed = []
+    for slot in range(60):
+        bench.now += 0.5
+        closed += bench.aligner.tick() + bench.window("b", slot)
+    assert shape(closed) == [(slot, ("a/imu", "b/imu"), "complete") for slot in range(60)]
+
+
+def test_a_backlog_of_late_windows_does_not_hold_up_the_group():
+    bench = Bench()
+    bench.online("a"), bench.online("b")
+    bench.window("a", 99), bench.window("b", 99)
+    delays = []
+    for slot in range(100, 140):
+        bench.now += 0.5
+        closed = bench.window("a", slot) + (bench.window("b", slot - 10) if slot > 110 else [])
+        delays += [slot - c.moment.slot for c in closed if c.moment]
+    assert max(delays) <= 2
+
+
+def test_offline_removes_a_device_at_once():
+    bench = Bench()
+    bench.online("a"), bench.online("b")
+    bench.window("a", 0)
+    assert shape(bench.offline("b")) == [(0, ("a/imu",), "complete")]
+    assert shape(bench.window("a", 1)) == [(1, ("a/imu",), "complete")]
+
+
+def test_a_member_of_the_settings_gets_its_chance_before_it_was_ever_heard_of():
+    bench = Bench()
+    bench.online("a")
+    assert bench.window("a", 0) == []
+    bench.online("b")
+    assert shape(bench.window("b", 0)) == [(0, ("a/imu", "b/imu"), "complete")]
+
+
+def test_a_member_that_never_shows_up_costs_the_lateness_once():
+    bench = Bench()
+    bench.online("a")
+    assert [bench.window("a", slot) for slot in range(3)] == [[], [], []]
+    assert shape(bench.wait(1.0)) == [(0, ("a/imu",), "watermark")] + [(s, ("a/imu",), "complete") for s in (1, 2)]
+    assert shape(bench.window("a", 3)) == [(3, ("a/imu",), "complete")]
+
+
+def test_without_any_status_event_time_alone_decides():
+    bench = Bench({})
+    assert [bench.window("x", slot) for slot in range(2)] == [[], []]
+    assert shape(bench.window("x", 2)) == [(0, ("x/imu",), "watermark")]
+
+
+def test_silence_closes_what_is_open_and_then_ends_a_group_that_left():
+    bench = Bench()
+    bench.online("a"), bench.online("b")
+    bench.window("a", 0), bench.window("a", 1)
+    assert bench.wait(4.9) == []
+    assert shape(bench.wait(0.2)) == [(0, ("a/imu",), "idle"), (1, ("a/imu",), "idle")]
+    assert bench.wait(9.0) == []
+    bench.offline("a"), bench.offline("b")
+    assert shape(bench.wait(0.1)) == [(None, (), "gone")]
+    assert bench.wait(99.0) == []
+
+
+def test_a_restart_remembers_what_is_closed():
+    bench = Bench(closed={KEY: 5})
+    bench.online("a"), bench.online("b")
+    assert shape(bench.window("a", 5)) == [(None, (), "late")]
+    assert bench.window("a", 6) == []
+    assert shape(bench.window("b", 6)) == [(6, ("a/imu", "b/imu"), "complete")]
+
+
+def test_a_second_window_of_a_slot_and_a_refused_one_are_committed_without_a_moment():
+    bench = Bench()
+    bench.online("a"), bench.online("b")
+    bench.window("a", 0)
+    assert shape(bench.window("a", 0)) == [(None, (), "late")]
+    receipt = Receipt(Sender("s", "a", "e"), 9, "imu", 0)
+    assert shape(bench.aligner.add(Accepted(receipt, None))) == [(None, (), "unusable")]
+
+
+@settings(max_examples=150, deadline=None)
+@given(seed=st.integers(0, 2**32), ahead=st.integers(1, 64), holes=st.floats(0, 0.3))
+def test_any_interleaving_within_the_back_pressure_gives_the_same_moments(seed: int, ahead: int, holes: float):
+    """Three devices, one with two streams, windows missing here and there; each is in order, their order is random."""
+    chance, slots = random.Random(seed), 40
+    queues = {device: [] for device in ("a", "b", "c")}
+    expected: dict[int, set[str]] = {}
+    for slot in range(slots):
+        for device, stream in (("a", "imu"), ("b", "imu"), ("b", "mic"), ("c", "imu")):
+            if chance.random() >= holes:
+                queues[device].append((slot, stream))
+                expected.setdefault(slot, set()).add(f"{device}/{stream}")
+    bench = Bench({"home": ["a", "b", "c"]})
+    bench.online("a"), bench.online("b", "imu", "mic"), bench.online("c")
+    closed: list[Closed] = []
+    while any(queues.values()):
+        slowest = min(queue[0][0] for queue in queues.values() if queue)
+        ready = [d for d, queue in queues.items() if queue and queue[0][0] <= slowest + ahead]
+        device = chance.choice(ready)
+        bench.now += chance.uniform(0.0, 0.01)
+        closed += bench.window(device, *queues[device].pop(0)) + bench.aligner.tick()
+        if not queues[device]:
+            closed += bench.offline(device)
+    assert {c.moment.slot: {w.key for w in c.moment.windows} for c in closed if c.moment} == expected
+    slots_closed = [c.moment.slot for c in closed if c.moment]
+    assert slots_closed == sorted(slots_closed)
+    assert all(c.moment for c in closed)
+    assert sum(len(c.receipts) for c in closed) == bench.seq
+
+
+def test_every_window_is_closed_exactly_once_whatever_comes():
+    chance = random.Random(1)
+    bench, closed = Bench(), []
+    for _ in range(3000):
+        bench.now += chance.choice((0.0, 0.01, 0.3, 2.0, 6.0))
+        device = chance.choice("abx")
+        action = chance.random()
+        if action < 0.02:
+            closed += bench.online(device, "imu", "mic")
+        elif action < 0.04:
+            closed += bench.offline(device)
+        else:
+            closed += bench.window(device, chance.randrange(200), chance.choice(("imu", "mic")))
+        closed += bench.aligner.tick()
+    bench.now += 10.0
+    closed += bench.aligner.tick()
+    seqs = [receipt.seq for c in closed for receipt in c.receipts]
+    assert sorted(seqs) == list(range(1, bench.seq + 1))
+    assert bench.aligner.open_moments == 0
+
+
+@pytest.mark.parametrize("count", [300])
+def test_streams_of_a_group_are_bounded(count: int):
+    bench = Bench({})
+    closed = [c for i in range(count) for c in bench.window("x", 10, f"s{i}")]
+    assert [c.by for c in closed] == ["unusable"] * (count - 256)

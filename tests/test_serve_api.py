@@ -1,0 +1,121 @@
+"""What can be asked over HTTP, of a backend that runs."""
+
+import asyncio
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from backend.serve.api import Parts, create_app
+from backend.serve.config import load
+from backend.serve.pipeline import Pipeline
+from backend.serve.store import Commit, Store
+from broker import topics
+from broker.errors import ConfigError
+from broker.memory import MemoryBroker, MemoryLink
+from tests.serving import Device, imu_frame, new_metrics, small_model
+from tests.test_serve_store import event
+
+
+def client(parts: Parts) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(create_app(parts)), base_url="http://backend")
+
+
+async def test_readiness_follows_broker_model_and_store(tmp_path: Path):
+    metrics, store = new_metrics(), Store(f"sqlite:///{tmp_path}/s.db")
+    parts = Parts(metrics.registry, store)
+    async with client(parts) as http:
+        assert (await http.get("/healthz")).status_code == 200
+        answer = await http.get("/readyz")
+        assert (answer.status_code, answer.json()) == (503, {"broker": False, "model": False, "store": True})
+        link = MemoryLink(MemoryBroker())
+        parts.link, parts.pipeline = link, Pipeline(load(None, {}), link, small_model(), store, metrics)
+        async with link:
+            assert (await http.get("/readyz")).status_code == 200
+            link.disconnect()
+            assert (await http.get("/readyz")).json()["broker"] is False
+
+
+async def test_events_are_replayed_from_an_offset(tmp_path: Path):
+    store = Store(f"sqlite:///{tmp_path}/s.db")
+    store.commit(Commit(events=[event(f"e{i}") for i in range(7)]), publish=False)
+    async with client(Parts(new_metrics().registry, store)) as http:
+        seen, after = [], 0
+        while True:
+            page = (await http.get("/events", params={"after": after, "limit": 3})).json()
+            if not page["events"]:
+                break
+            seen += [e["id"] for e in page["events"]]
+            after = page["last"]
+        assert seen == [f"e{i}" for i in range(7)]
+        assert page["newest"] == 7
+        for bad in ({"after": -1}, {"limit": 0}, {"limit": 100_000}, {"after": 1 << 70}):
+            assert (await http.get("/events", params=bad)).status_code == 422
+
+
+async def test_metrics_devices_and_bad_frames(tmp_path: Path):
+    metrics, store = new_metrics(), Store(f"sqlite:///{tmp_path}/s.db")
+    broker = MemoryBroker()
+    link = MemoryLink(broker)
+    pipeline = Pipeline(load(None, {}), link, small_model(), store, metrics)
+    task = asyncio.create_task(pipeline.run())
+    async with MemoryLink(broker) as a, client(Parts(metrics.registry, store, link, pipeline)) as http:
+        while not link.filters:
+            await asyncio.sleep(0.01)
+        await a.publish(topics.frames("s", "watch", "imu"), b"junk")
+        await a.publish("iotlm/status/s/watch", b"{}")
+        await asyncio.wait_for(Device(a, "s", "watch", [imu_frame(i + 1, i) for i in range(10)]).run(), 20)
+        text = (await http.get("/metrics")).text
+        samples = {
+            (sample.name, *sorted(sample.labels.values())): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+        assert samples["iotlm_windows_committed_total",] == 10
+        assert samples["iotlm_frames_total", "accepted"] == 10
+        assert samples["iotlm_bad_frames_total", "encoding"] == 1
+        assert samples["iotlm_bad_frames_total", "version"] == 1
+        (device,) = (await http.get("/devices")).json()
+        assert device == {"site": "s", "device": "watch", "epoch": "e1", "committed": 10, "pending": 0}
+        letters = (await http.get("/dead-letters")).json()
+        assert [(letter["topic"], letter["reason"], letter["head"]) for letter in letters] == [
+            ("iotlm/frames/s/watch/imu", "encoding", b"junk".hex()),
+            ("iotlm/status/s/watch", "version", b"{}".hex()),
+        ]
+    task.cancel()
+    await asyncio.wait({task})
+
+
+def test_settings_are_layered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    file = tmp_path / "serve.toml"
+    file.write_text('lateness_s = 2\n[broker]\nport = 1999\nhost = "file"\n[groups]\nhome = ["watch", "phone"]\n')
+    monkeypatch.setenv("IOTLM_SERVE_BROKER__HOST", "environment")
+    monkeypatch.setenv("IOTLM_SERVE_LATENESS_S", "3")
+    config = load(file, {"lateness_s": 4})
+    assert (config.broker.port, config.broker.host, config.lateness_s) == (1999, "environment", 4)
+    assert config.groups == {"home": ["watch", "phone"]}
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        ({"broker.port": 0}, "broker.port = 0"),
+        ({"brocker": 1}, "brocker = 1"),
+        ({"groups": {"a": ["x"], "b": ["x"]}}, "a device has one group"),
+        ({"groups": {"A": ["x"]}}, "group 'A'"),
+        ({"site": "a/b"}, "site 'a/b'"),
+        ({"limits.pending": 0}, "limits.pending = 0"),
+    ],
+)
+def test_a_wrong_setting_is_named(flags: dict, named: str):
+    with pytest.raises(ConfigError, match=named):
+        load(None, flags)
+
+
+def test_a_file_that_is_missing_or_broken_is_named(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"none\.toml"):
+        load(tmp_path / "none.toml", {})
+    (tmp_path / "bad.toml").write_text("a = [")
+    with pytest.raises(ConfigError, match="no valid TOML"):
+        load(tmp_path / "bad.toml", {})

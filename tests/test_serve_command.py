@@ -1,0 +1,58 @@
+"""`backend serve` as a process: it says what it does, answers, ends cleanly, and fails in one line."""
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.serving import save_small_checkpoint
+
+
+def serve(*flags: str) -> list[str]:
+    return [sys.executable, "-m", "backend.cli", "serve", *flags]
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    return save_small_checkpoint(tmp_path / "checkpoint")
+
+
+def test_it_becomes_ready_and_ends_when_asked(mosquitto, tmp_path: Path, checkpoint: Path):
+    flags = ["--broker", f"127.0.0.1:{mosquitto.port}", "--checkpoint", str(checkpoint), "--http-port", "0"]
+    command = serve(*flags, "--store", str(tmp_path / "s.db"))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = re.match(r"http://\S+/", process.stdout.readline())
+        assert address
+        assert "takes frames from" in process.stdout.readline()
+        url, end = address[0], time.monotonic() + 20
+        while httpx.get(f"{url}readyz").status_code != 200:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        assert httpx.get(f"{url}healthz").json() == {"status": "alive"}
+        assert "iotlm_broker_connected 1.0" in httpx.get(f"{url}metrics").text
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (0, "", "")
+
+
+def test_a_taken_port_and_a_missing_checkpoint_are_one_line_each(tmp_path: Path, checkpoint: Path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for flags, named in (
+            (["--http-port", port, "--checkpoint", str(checkpoint)], f"http.port {port}"),
+            (["--http-port", "0", "--checkpoint", str(tmp_path / "none")], "none"),
+            (["--http-port", "0", "--group", "home"], "--group 'home'"),
+        ):
+            command = serve(*flags, "--store", str(tmp_path / "s.db"))
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+            assert done.returncode == 1
+            assert named in done.stderr
+            assert done.stderr.startswith("error: ")
+            assert done.stderr.count("\n") == 1

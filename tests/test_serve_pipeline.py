@@ -1,0 +1,179 @@
+"""The whole backend over a link in memory, and over a real broker: nothing lost, nothing twice, nothing blocked."""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections import Counter
+from pathlib import Path
+
+import sqlalchemy as sa
+from prometheus_client import generate_latest
+
+from backend.serve.config import load
+from backend.serve.pipeline import Pipeline
+from backend.serve.store import WINDOWS, Store
+from broker import topics
+from broker.link import Link, MqttLink
+from broker.memory import Faults, MemoryBroker, MemoryLink
+from broker.messages import Event, Frame, decode_event
+from tests.serving import HOP, T0, Device, imu_frame, new_metrics, small_model
+
+
+def rows(store: Store, table: sa.Table) -> list[sa.Row]:
+    with store._engine.connect() as db:
+        return list(db.execute(sa.select(table)))
+
+
+def committed(store: Store) -> Counter:
+    return Counter((row.device, row.epoch, row.seq) for row in rows(store, WINDOWS))
+
+
+@contextlib.asynccontextmanager
+async def serving(link: Link, store: Store, model, **flags):
+    pipeline = Pipeline(load(None, flags), link, model, store, new_metrics())
+    task = asyncio.create_task(pipeline.run())
+    try:
+        yield pipeline
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def recording(seed: int, count: int, placement: str = "wrist", epoch: str = "e1") -> list[Frame]:
+    return [imu_frame(i + 1, i, seed=seed, placement=placement, epoch=epoch) for i in range(count)]
+
+
+HOME = {"groups": {"home": ["watch", "phone"]}, "idle_s": 1.0}
+COUNT = 150
+
+
+def everything() -> Counter:
+    return Counter((device, "e1", i + 1) for device in ("watch", "phone") for i in range(COUNT))
+
+
+async def play(links: tuple[Link, Link]) -> None:
+    """A watch and a phone, until both have all acknowledged."""
+    watch = Device(links[0], "s", "watch", recording(1, COUNT))
+    phone = Device(links[1], "s", "phone", recording(2, COUNT, "pocket"))
+    await asyncio.wait_for(asyncio.gather(watch.run(), phone.run()), 90)
+
+
+async def undisturbed(folder: Path) -> list[Event]:
+    broker, store = MemoryBroker(), Store(f"sqlite:///{folder}/calm.db")
+    async with (
+        MemoryLink(broker) as a,
+        MemoryLink(broker) as b,
+        serving(MemoryLink(broker), store, small_model(), **HOME),
+    ):
+        await play((a, b))
+    return store.events(0, 1000)
+
+
+async def test_two_devices_of_a_group_become_events(tmp_path: Path):
+    broker, store = MemoryBroker(), Store(f"sqlite:///{tmp_path}/s.db")
+    async with MemoryLink(broker) as subscriber, MemoryLink(broker) as a, MemoryLink(broker) as b:
+        await subscriber.subscribe(topics.EVENTS_ALL)
+        async with serving(MemoryLink(broker), store, small_model(), **HOME) as pipeline:
+            await play((a, b))
+            text = generate_latest(pipeline._metrics.registry).decode()
+            assert f'iotlm_moments_total{{closed_by="complete"}} {COUNT}.0' in text
+            assert "iotlm_late_windows_total 0.0" in text
+        assert committed(store) == everything()
+        stored = store.events(0, 1000)
+        assert [e.offset for e in stored] == list(range(1, len(stored) + 1))
+        assert len(stored) >= 6
+        live = [decode_event((await anext(subscriber.messages())).payload) for _ in stored]
+        assert live == stored
+        assert {e.group for e in live} == {"home"}
+        assert set(live[0].attribution) == {"watch/imu", "phone/imu"}
+        assert "watch/imu/imu.rms" in live[0].facts
+
+
+async def test_faulty_links_and_restarts_change_nothing(tmp_path: Path):
+    """Messages dropped, doubled and delayed, the backend cut off and restarted: the same windows, the same events."""
+    calm = await undisturbed(tmp_path)
+    broker, store = MemoryBroker(seed=3), Store(f"sqlite:///{tmp_path}/s.db")
+    model, chance = small_model(), random.Random(5)
+    bad = Faults(drop=0.03, duplicate=0.1, delay_s=0.01)
+    flags = HOME | {"lateness_s": 20.0, "idle_s": 60.0}
+    async with MemoryLink(broker, faults=bad) as a, MemoryLink(broker, faults=bad) as b:
+        playing, starts = asyncio.create_task(play((a, b))), 0
+        while not playing.done():
+            starts += 1
+            link = MemoryLink(broker)
+            async with serving(link, store, model, **flags):
+                await asyncio.wait({playing}, timeout=chance.uniform(0.1, 0.5))
+                link.disconnect()
+        await playing
+    assert starts >= 4
+    assert committed(store) == everything()
+    assert [(e.id, e.label, e.offset) for e in store.events(0, 1000)] == [(e.id, e.label, e.offset) for e in calm]
+
+
+class Slow:
+    """The real model, whose first call takes as long as a busy GPU may."""
+
+    def __init__(self, model, seconds: float) -> None:
+        self.model, self.seconds = model, seconds
+
+    def __getattr__(self, name: str):
+        return getattr(self.model, name)
+
+    def encode_windows(self, windows, slot_ns):
+        end, self.seconds = time.monotonic() + self.seconds, 0.0
+        while time.monotonic() < end:  # holds the interpreter, as Python around a GPU does
+            pass
+        return self.model.encode_windows(windows, slot_ns)
+
+
+async def test_a_slow_engine_never_blocks_the_keep_alive(mosquitto, tmp_path: Path):
+    store = Store(f"sqlite:///{tmp_path}/s.db")
+    link = MqttLink("127.0.0.1", mosquitto.port, "backend", keepalive=2)
+    async with MqttLink("127.0.0.1", mosquitto.port, "watch") as device_link:
+        await device_link.wait_connected()
+        async with serving(link, store, Slow(small_model(), 5.0)) as pipeline:
+            await asyncio.wait_for(Device(device_link, "s", "watch", recording(1, 20)).run(3.0), 60)
+            assert pipeline._link.session == 1
+    assert sum(committed(store).values()) == 20
+
+
+async def test_events_wait_for_the_broker(tmp_path: Path):
+    """What is committed while the broker is away goes out when it is back, once and in order."""
+    broker, store = MemoryBroker(), Store(f"sqlite:///{tmp_path}/s.db")
+    link = MemoryLink(broker)
+    async with MemoryLink(broker) as subscriber, MemoryLink(broker) as device_link:
+        await subscriber.subscribe(topics.EVENTS_ALL)
+        async with serving(link, store, Slow(small_model(), 0.3), **{"batch.size": 1000}) as pipeline:
+            device = asyncio.create_task(Device(device_link, "s", "watch", recording(1, 64)).run())
+            while not pipeline.ingest.pending:
+                await asyncio.sleep(0.01)
+            link.disconnect()
+            while not store.unpublished:
+                await asyncio.sleep(0.01)
+            waiting = store.unpublished
+            link.connect()
+            await asyncio.wait_for(device, 30)
+            assert waiting > 0
+            stored = store.events(0, 1000)
+            live = [decode_event((await asyncio.wait_for(anext(subscriber.messages()), 5)).payload) for _ in stored]
+            assert live == stored
+            await asyncio.sleep(0.2)
+            assert store.unpublished == 0
+            assert subscriber._inbox.empty()
+
+
+async def test_a_poisonous_window_stops_nothing(tmp_path: Path):
+    class Allergic(Slow):
+        def encode_windows(self, windows, slot_ns):
+            if any(window.t0 == T0 + 7 * HOP for window in windows):
+                raise RuntimeError("cannot take this")
+            return self.model.encode_windows(windows, slot_ns)
+
+    broker, store = MemoryBroker(), Store(f"sqlite:///{tmp_path}/s.db")
+    async with MemoryLink(broker) as a, serving(MemoryLink(broker), store, Allergic(small_model(), 0)) as pipeline:
+        await asyncio.wait_for(Device(a, "s", "watch", recording(1, 40)).run(), 30)
+        assert 'iotlm_failures_total{stage="encode"} 1.0' in generate_latest(pipeline._metrics.registry).decode()
+    assert sum(committed(store).values()) == 40
+    assert store.events(0, 1000)

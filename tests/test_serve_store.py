@@ -1,0 +1,155 @@
+"""One transaction, or nothing: what a commit contains, what a restart finds, what a SIGKILL leaves."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from backend.serve.align import GroupKey
+from backend.serve.ingest import Gap, Mark, Receipt, Sender
+from backend.serve.store import Commit, GroupState, Store
+from broker.errors import ConfigError
+from broker.messages import Event
+
+SENDER = Sender("s", "watch", "e1")
+KEY = GroupKey("s", "home")
+
+
+def event(name: str) -> Event:
+    return Event(name, 0, "s", "home", "t", "start", "x", 0.5, "", "", 0.0, name, {"a": 1.0}, {"f": 2.0}, "m")
+
+
+def commit(first: int, last: int, *events: str, state: str = "x") -> Commit:
+    windows = [(Receipt(SENDER, seq, "imu", seq * 10), "complete") for seq in range(first, last + 1)]
+    group = GroupState(last, b"\x00history", {"t": {"label": state}})
+    return Commit(windows, [event(name) for name in events], {KEY: group}, {SENDER: Mark(last)})
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store.db"
+
+
+def open_store(path: Path, **options: int) -> Store:
+    return Store(f"sqlite:///{path}", **options)
+
+
+def count(path: Path, table: str) -> int:
+    with sqlite3.connect(path) as db:
+        return db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+
+
+def test_a_restart_finds_what_was_committed(path: Path):
+    store = open_store(path)
+    assert [e.offset for e in store.commit(commit(1, 3, "a", "b"), publish=True)] == [1, 2]
+    done = Commit(marks={SENDER: Mark(3, frozenset({5, 7}), (Gap(1, 2),))})
+    store.commit(done, publish=True)
+    store.close()
+    again = open_store(path)
+    snapshot = again.load()
+    assert snapshot.marks == {SENDER: Mark(3, frozenset({5, 7}))}
+    assert snapshot.groups == {KEY: GroupState(3, b"\x00history", {"t": {"label": "x"}})}
+    assert [e.offset for e in again.commit(commit(4, 4, "c"), publish=True)] == [3]
+    assert count(path, "gaps") == 1
+
+
+def test_no_event_id_twice_and_no_hole_in_the_offsets(path: Path):
+    store = open_store(path)
+    store.commit(commit(1, 1, "a", "b", "a"), publish=True)
+    assert [(e.id, e.offset) for e in store.commit(commit(2, 2, "b", "c"), publish=True)] == [("c", 3)]
+    assert [(e.id, e.offset) for e in store.events(0, 9)] == [("a", 1), ("b", 2), ("c", 3)]
+    assert [e.id for e in store.events(1, 1)] == ["b"]
+    assert store.events(0, 1)[0] == replace(event("a"), offset=1)
+
+
+def test_a_window_committed_again_is_one_row(path: Path):
+    store = open_store(path)
+    store.commit(commit(1, 3), publish=True)
+    store.commit(commit(2, 5), publish=True)
+    assert count(path, "windows") == 5
+
+
+def test_events_wait_while_nobody_can_be_told(path: Path):
+    store = open_store(path)
+    assert store.commit(commit(1, 1, "a"), publish=False) == []
+    assert store.commit(commit(2, 2, "b"), publish=True) == []  # not before the older ones
+    assert store.unpublished == 2
+    store.close()
+    store = open_store(path)
+    assert [e.id for e in store.take_unpublished(1)] == ["a"]
+    assert [e.id for e in store.take_unpublished(9)] == ["b"]
+    assert store.take_unpublished(9) == []
+    assert [e.id for e in store.commit(commit(3, 3, "c"), publish=True)] == ["c"]
+
+
+def test_a_failing_commit_leaves_nothing(path: Path):
+    store = open_store(path)
+    store.commit(commit(1, 1, "a"), publish=True)
+    broken = replace(commit(2, 2, "b"), events=[event("b"), replace(event("c"), confidence=float("nan"))])
+    with pytest.raises(ValueError, match="JSON"):
+        store.commit(broken, publish=True)
+    assert (count(path, "windows"), count(path, "events")) == (1, 1)
+    assert store.load().marks == {SENDER: Mark(1)}
+    assert [e.offset for e in store.commit(commit(2, 2, "b"), publish=True)] == [2]
+
+
+def test_forgotten_senders_are_gone(path: Path):
+    store = open_store(path)
+    store.commit(commit(1, 1), publish=True)
+    store.commit(Commit(forgotten=[SENDER]), publish=True)
+    assert store.load().marks == {}
+
+
+def test_old_rows_are_removed(path: Path):
+    store = open_store(path, keep_windows=500, keep_events=20)
+    for i in range(40):
+        store.commit(commit(i * 100 + 1, i * 100 + 100, f"e{i}"), publish=True)
+    assert count(path, "windows") <= 1500
+    assert [e.offset for e in store.events(0, 99)][-1] == 40
+    assert count(path, "events") <= 31
+
+
+def test_the_database_survives_a_power_cut(path: Path):
+    store = open_store(path)
+    with store._engine.connect() as db:
+        assert db.scalar(sa.text("PRAGMA journal_mode")) == "wal"
+        assert db.scalar(sa.text("PRAGMA synchronous")) == 2
+
+
+WRITER = """
+import sys
+from tests.test_serve_store import commit, open_store
+store = open_store(sys.argv[1])
+for i in range(10_000):
+    store.commit(commit(i * 3 + 1, i * 3 + 3, f"e{i}", state=str(i)), publish=True)
+    print(i, flush=True)
+"""
+
+
+def test_sigkill_leaves_whole_commits_only(path: Path):
+    process = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True)
+    said = [process.stdout.readline() for _ in range(30)]
+    os.kill(process.pid, signal.SIGKILL)
+    said += process.stdout.readlines()
+    process.stdout.close()
+    process.wait()
+    told = int(said[-1]) + 1
+    store = open_store(path)
+    mark, group = store.load().marks[SENDER], store.load().groups[KEY]
+    commits = mark.watermark // 3
+    assert told <= commits <= told + 1
+    assert (group.slot, group.episodes["t"]["label"]) == (mark.watermark, str(commits - 1))
+    assert count(path, "windows") == 3 * commits
+    assert [e.offset for e in store.events(0, 10_000)] == list(range(1, commits + 1))
+
+
+@pytest.mark.parametrize("url", ["sqlite:////proc/none/x.db", "nonsense", "postgresql+nodriver://u@h/d"])
+def test_a_wrong_url_is_one_clear_error(url: str):
+    with pytest.raises(ConfigError, match=r"store\.url"):
+        Store(url)
