@@ -19,7 +19,7 @@ every string, list and map, no extension types, finite numbers only. All failure
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeVar, get_args
 
 import msgpack
@@ -277,11 +277,6 @@ def decode_event(payload: bytes) -> Event:
         trace=take.text("trace", default=""),
         v=take.body["v"],
     )
-
-
-def with_base(payload: bytes, base: int) -> bytes:
-    """An encoded frame, stamped anew with the oldest sequence number that its device holds now."""
-    return encode_frame(replace(decode_frame(payload, limit=len(payload)), base=base))
 
 
 _FRAME_FIELDS = tuple(name for name in Frame.__dataclass_fields__ if name != "data")

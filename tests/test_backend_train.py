@@ -253,7 +253,7 @@ def test_folds_report_mean_interval_and_every_person(tmp_path):
     result = train_folds(config, tmp_path / "data", tmp_path / "cv", False, console)["sp_sw_har"]
     assert set(result["by_person"]["accuracy"]) == {"s01", "s02", "s03", "s04"}
     assert len(result["per_fold"]) == result["split"]["folds"] == 2
-    low, high = result["folds_interval"]["accuracy"]
+    low, high = result["interval"]["accuracy"]
     assert low <= result["accuracy"] <= high
     again = train_folds(config, tmp_path / "data", tmp_path / "cv", True, console)["sp_sw_har"]
     assert again["accuracy"] == result["accuracy"]

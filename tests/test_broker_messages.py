@@ -25,7 +25,6 @@ from broker.messages import (
     encode_frame,
     encode_json,
     event_id,
-    with_base,
 )
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -125,10 +124,6 @@ def test_a_newer_sender_may_add_fields():
     assert same(decode_frame(msgpack.packb(body)), FRAME)
     later = json.loads(encode_json(EVENT)) | {"added_in_v2": {"x": None}}
     assert decode_event(json.dumps(later).encode()) == EVENT
-
-
-def test_base_is_stamped_anew_when_a_frame_is_sent_again():
-    assert same(decode_frame(with_base(encode_frame(FRAME), 6)), dataclasses.replace(FRAME, base=6))
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ class Processes:
             )
 
     def any_ended(self) -> bool:
-        """Whether a process has ended well, as a replay does; raises `ConfigError` with the words of one that failed."""
+        """Whether a process has ended well, as a replay does; raises `ConfigError` with the words of a failed one."""
         for name, process in self.running.items():
             if process.poll() not in (None, 0):
                 raise ConfigError(f"{name} ended with status {process.returncode}: {self.last_words(name)}")

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from backend.data import DATASETS
 from backend.data.recording import Recording, Sequence, sequence
 from backend.model.history import Context, History, StreamTokens
 from backend.model.sensorlm import Predictor
@@ -111,11 +112,11 @@ def _probabilities(predictor: Predictor, contexts: list[Context], task: str) -> 
 
 
 def best_temperature(probs_PN: Floats, true_P: NDArray[np.int64]) -> float:
-    """The temperature with the least negative log-likelihood, of 0.4..4 in steps of 3 %."""
+    """The temperature with the least negative log-likelihood, of 0.2..4 in steps of 3 %."""
     if not len(true_P):
         return 1.0
     logits = np.log(np.maximum(probs_PN, 1e-12))
-    grid = 0.4 * 1.03 ** np.arange(79)
+    grid = 0.2 * 1.03 ** np.arange(102)
 
     def surprise(temperature: float) -> float:
         scaled = logits / temperature
@@ -126,17 +127,23 @@ def best_temperature(probs_PN: Floats, true_P: NDArray[np.int64]) -> float:
 
 
 def calibrate(predictor: Predictor, validation: dict[str, list[Sequence]]) -> None:
-    """Set the predictor's (and so its checkpoint's) temperature and threshold of every task from validation people."""
+    """Set the predictor's (and so its checkpoint's) temperature and threshold of every task from validation people.
+
+    Temperatures come from recorded sets alone where a task has any: simulated people are too easy, and would make the
+    model sure of itself. Thresholds come from all sets, because silence and background are best simulated.
+    """
     for task in predictor.config.tasks:
-        mine = [s for sequences in validation.values() for s in sequences if task in s.targets]
+        mine = {name: [s for s in found if task in s.targets] for name, found in validation.items()}
+        recorded = [s for name, found in mine.items() if DATASETS[name].unseen is None for s in found]
+        everything = [s for found in mine.values() for s in found]
         predictor.temperatures.pop(task, None)
-        found = decide(predictor, mine, task)
+        found = decide(predictor, recorded or everything, task)
         predictor.temperatures[task] = best_temperature(found.probs, found.true)
         none = TASKS[task].none_index
         if none is None or not len(found.true):
             predictor.thresholds[task] = TASKS[task].rule.on
         else:
-            found = decide(predictor, mine, task)
+            found = decide(predictor, everything, task)
             predictor.thresholds[task] = scores.best_threshold(found.probs, found.true, none)
 
 

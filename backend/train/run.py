@@ -77,7 +77,7 @@ def train_folds(config: TrainConfig, root: Path, out: Path, resume: bool, consol
     (out / "folds.json").write_text(json.dumps(result, indent=1) + "\n")
     for name, said in result.items():
         draw_confusion(said, out / f"confusion-{name}.png")
-        low, high = said["folds_interval"]["accuracy"]
+        low, high = said["interval"]["accuracy"]
         console.print(f"{name}: {_figures(said)}, accuracy {low:.4f} to {high:.4f} over folds; {out / 'folds.json'}")
     return result
 

@@ -1,0 +1,72 @@
+"""The documentation is true: every file is in the README's tree, every command and flag that is written down exists."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+DOCUMENTS = sorted(p for p in ROOT.rglob("*.md") if ".venv" not in p.parts and "runs" not in p.parts)
+COMMANDS = {"broker": "broker.cli", "edge": "edge.cli", "backend": "backend.cli"}
+
+
+def tree() -> set[str]:
+    """Paths in the README's tree of files."""
+    block = README.split("## Where things are")[1].split("```text\n")[1].split("```")[0]
+    found, folders = set(), []
+    for line in block.splitlines():
+        depth, name = (len(line) - len(line.lstrip())) // 2, line.split()[0]
+        folders = folders[:depth]
+        if name.endswith("/"):
+            folders.append(name)
+        else:
+            found.add("".join(folders) + name)
+    return found
+
+
+def test_the_tree_names_every_file_and_no_other():
+    there = {
+        str(path.relative_to(ROOT))
+        for top in ("broker", "edge", "backend", "export")
+        for path in (ROOT / top).rglob("*.py")
+    }
+    trivial = {f"{top}/__init__.py" for top in ("broker", "edge", "backend", "export", "edge/simulator")}
+    assert tree() == there - trivial
+
+
+def written_commands() -> list[tuple[str, str, str]]:
+    """(document, command, flags) of every line in the documents that calls one of ours."""
+    found = set()
+    for path in DOCUMENTS:
+        for line in path.read_text().splitlines():
+            match = re.match(r"(?: {4}|`)?(broker|edge|backend) ([a-z]+)\b([^#`]*)", line)
+            if match and (line.startswith("    ") or line.startswith("`")):
+                flags = " ".join(re.findall(r"(?<!\S)--[a-z-]+", match[3]))
+                found.add((path.name, f"{match[1]} {match[2]}", flags))
+    return sorted(found)
+
+
+@pytest.mark.parametrize("program", COMMANDS)
+def test_every_command_that_is_written_down_exists_with_its_flags(program):
+    helps: dict[str, str] = {}
+    for document, command, flags in written_commands():
+        name, verb = command.split()
+        if name != program:
+            continue
+        if verb not in helps:
+            line = [sys.executable, "-m", COMMANDS[name], verb, "--help"]
+            done = subprocess.run(line, capture_output=True, text=True, check=False, env={"COLUMNS": "200", "PATH": ""})
+            assert done.returncode == 0, f"{document}: `{command}`: {done.stderr}"
+            helps[verb] = done.stdout
+        for flag in flags.split():
+            assert re.search(rf"{flag}\b", helps[verb]), f"{document}: `{command}` has no {flag}"
+    assert helps
+
+
+def test_links_between_documents_lead_somewhere():
+    for path in DOCUMENTS:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", path.read_text()):
+            assert (path.parent / target).exists(), f"{path.name} links to {target}, which does not exist"
