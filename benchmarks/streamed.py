@@ -3,9 +3,9 @@
     python -m benchmarks.streamed FOLDS --data DIR
 
 FOLDS is what `backend train --recipe sp-sw-har --folds 5 --out FOLDS` wrote: one checkpoint per fold, each with the
-people that it has never seen. Their recordings go through `edge replay` (both devices of a person in one group), mosquitto and
-`backend serve`, as fast as acknowledgements allow; the committed decisions are compared, window by window, with the
-offline evaluation of the same checkpoint. In a second part one device of a person is killed in the middle.
+people that it has never seen. Their recordings go through `edge replay` (both devices of a person in one group),
+mosquitto and `backend serve`, as fast as acknowledgements allow. The committed decisions are compared, window by
+window, with the offline evaluation of the same checkpoint. In a second part one device of a person dies in the middle.
 """
 
 import argparse
@@ -15,10 +15,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from backend.model.sensorlm import Predictor
 from backend.tasks import TASKS
 from backend.train import scores
 from backend.train.evaluate import Decided, cut_all, decide
+from backend.train.examine import STUDENT_T
 from benchmarks.processes import Process, free_port, mosquitto, python, wait_listening
 
 TASK, DATASET, GROUP = "activity-recognition", "sp_sw_har", "person"
@@ -65,18 +67,28 @@ class System:
 def serving(checkpoint: Path, lateness_s: float = 5.0) -> Iterator[System]:
     """Broker and backend as processes of their own, ended afterwards."""
     with tempfile.TemporaryDirectory(prefix="iotlm-streamed-") as name:
-        folder, port = Path(name), free_port()
+        folder, port, http = Path(name), free_port(), free_port()
         broker = mosquitto(folder, port).start()
         wait_listening(port)
         flags = ["--broker", f"127.0.0.1:{port}", "--checkpoint", str(checkpoint), "--store", str(folder / "s.db")]
         group = f"{GROUP}={','.join(DEVICES)}"
-        more = ["--group", group, "--http-port", "0", "--lateness", str(lateness_s), "--idle", "20"]
+        more = ["--group", group, "--http-port", str(http), "--lateness", str(lateness_s), "--idle", "20"]
         backend = Process("backend", python("backend.cli", "serve", *flags, *more), folder).start()
         try:
+            _wait_ready(http)
             yield System(folder, port, folder / "s.db")
         finally:
             backend.stop()
             broker.stop()
+
+
+def _wait_ready(http: int, seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with suppress(OSError), urlopen(f"http://127.0.0.1:{http}/readyz", timeout=5):
+            return
+        time.sleep(0.1)
+    raise TimeoutError(f"the backend is not ready after {seconds:g} s")
 
 
 def stream(checkpoint: Path, people: Sequence[Path]) -> tuple[Found, float]:
@@ -177,8 +189,9 @@ def main() -> None:
 
 
 def _mean_and_interval(values: Sequence[float]) -> dict[str, Any]:
-    """Mean over folds with 1.96 standard errors on either side."""
-    mean, error = float(np.mean(values)), 1.96 * float(np.std(values, ddof=1)) / len(values) ** 0.5
+    """Mean over folds and its 95 % interval by Student's t."""
+    mean = float(np.mean(values))
+    error = STUDENT_T[len(values) - 1] * float(np.std(values, ddof=1)) / len(values) ** 0.5
     return {"mean": round(mean, 4), "interval": [round(mean - error, 4), round(mean + error, 4)]}
 
 

@@ -21,7 +21,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import (
@@ -46,11 +46,13 @@ def _name(value: str) -> str:
 Name = Annotated[str, AfterValidator(_name)]
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """A table of a settings file: unknown keys are errors."""
+
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
 
 
-class BrokerConfig(_Section):
+class BrokerConfig(Section):
     """Where the broker is and how to prove who we are. Giving `ca` turns TLS on."""
 
     host: str = "127.0.0.1"
@@ -63,7 +65,7 @@ class BrokerConfig(_Section):
     keepalive: int = Field(default=30, ge=1)
 
 
-class SpoolConfig(_Section):
+class SpoolConfig(Section):
     """Where frames wait, how many megabytes of them, and how many may be unacknowledged."""
 
     path: Path | None = None
@@ -71,14 +73,14 @@ class SpoolConfig(_Section):
     window: int = Field(default=64, ge=1, le=1024)
 
 
-class MetricsConfig(_Section):
+class MetricsConfig(Section):
     """Where Prometheus may ask; port 0 takes any free one, no port answers nobody."""
 
     host: str = "127.0.0.1"
     port: int | None = Field(default=None, ge=0, le=65535)
 
 
-class StreamConfig(_Section):
+class StreamConfig(Section):
     """One stream: a sensor, what it measures, where it sits, and how its windows travel."""
 
     name: Name
@@ -126,8 +128,20 @@ def load(path: Path | None, flags: Mapping[str, Any] | None = None) -> EdgeConfi
         ConfigError: the file cannot be read, or a setting is missing, unknown or out of range; the text names it.
     """
     values = {} if path is None else _read(path)
+    return layered(EdgeConfig, values, flags or {}, f"{path or 'settings'}: {{}}; edge/README.md lists all settings")
 
-    class Layered(EdgeConfig):
+
+Settings = TypeVar("Settings", bound=BaseSettings)
+
+
+def layered(kind: type[Settings], values: Mapping[str, Any], flags: Mapping[str, Any], complaint: str) -> Settings:
+    """Settings of a kind: flags (keys like "broker.port") over the environment over a file's values.
+
+    Raises:
+        ConfigError: a setting is missing, unknown or out of range; `complaint` with its name, value and reason.
+    """
+
+    class Layered(kind):  # type: ignore[misc, valid-type]
         @classmethod
         def settings_customise_sources(
             cls,
@@ -137,12 +151,13 @@ def load(path: Path | None, flags: Mapping[str, Any] | None = None) -> EdgeConfi
             dotenv_settings: PydanticBaseSettingsSource,
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return init_settings, env_settings, InitSettingsSource(settings_cls, values)
+            return init_settings, env_settings, InitSettingsSource(settings_cls, dict(values))
 
     try:
-        return Layered(**_nested(flags or {}))
+        made: Settings = Layered(**_nested(flags))
     except (ValidationError, SettingsError) as error:
-        raise ConfigError(f"{path or 'settings'}: {_first(error)}; edge/README.md lists all settings") from None
+        raise ConfigError(complaint.format(_first_problem(error))) from None
+    return made
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -165,14 +180,30 @@ def state_folder() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "iotlm" / "edge"
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """The settings of a file; paths in it are relative to it, wherever the command is called."""
+def read_toml(path: Path) -> dict[str, Any]:
+    """The values of a settings file. Raises `ConfigError` where it cannot be read or is no TOML."""
     try:
-        values = tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text())
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: no valid TOML: {error}") from None
+
+
+def _first_problem(error: ValidationError | SettingsError) -> str:
+    """What a person has to mend first: setting, value, reason."""
+    if isinstance(error, SettingsError):
+        return str(error)
+    detail = error.errors()[0]
+    where = ".".join(map(str, detail["loc"])) or "settings"
+    if detail["type"] == "missing":
+        return f"{where} is missing"
+    return f"{where} = {str(detail.get('input'))[:80]}: {detail['msg']}"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The settings of a device's file; paths in it are relative to it, wherever the command is called."""
+    values = read_toml(path)
     spool, streams = values.get("spool"), values.get("streams")
     for section, key in ((spool, "path"), *((row, "encoder") for row in streams or () if isinstance(streams, list))):
         if isinstance(section, dict) and isinstance(section.get(key), str):
@@ -186,13 +217,3 @@ def _nested(flags: Mapping[str, Any]) -> dict[str, Any]:
         section, _, key = name.rpartition(".")
         (nested.setdefault(section, {}) if section else nested)[key] = value
     return nested
-
-
-def _first(error: ValidationError | SettingsError) -> str:
-    if isinstance(error, SettingsError):
-        return str(error)
-    detail = error.errors()[0]
-    where = ".".join(map(str, detail["loc"])) or "settings"
-    if detail["type"] == "missing":
-        return f"{where} is missing"
-    return f"{where} = {str(detail.get('input'))[:80]}: {detail['msg']}"

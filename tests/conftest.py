@@ -3,13 +3,13 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from benchmarks.processes import free_port, wait_listening
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests share few cores; spinning threads would starve each other
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -24,24 +24,6 @@ def need(program: str) -> str:
             pytest.fail(message)
         pytest.skip(message)
     return path
-
-
-def free_port() -> int:
-    """A TCP port on loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_listening(port: int, seconds: float = 10.0) -> None:
-    """Return when something accepts connections on the port."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.02)
-    raise TimeoutError(f"nothing listens on port {port} after {seconds} s")
 
 
 class Mosquitto:

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -18,6 +19,14 @@ def serve(*flags: str) -> list[str]:
     return [sys.executable, "-m", "backend.cli", "serve", *flags]
 
 
+def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Return when it holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     return save_small_checkpoint(tmp_path / "checkpoint")
@@ -27,18 +36,19 @@ def test_it_becomes_ready_and_ends_when_asked(mosquitto, tmp_path: Path, checkpo
     flags = ["--broker", f"127.0.0.1:{mosquitto.port}", "--checkpoint", str(checkpoint), "--http-port", "0"]
     command = serve(*flags, "--store", str(tmp_path / "s.db"))
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        address = re.match(r"http://\S+/", process.stdout.readline())
-        assert address
-        assert "takes frames from" in process.stdout.readline()
-        url, end = address[0], time.monotonic() + 20
-        while httpx.get(f"{url}readyz").status_code != 200:
-            assert time.monotonic() < end
-            time.sleep(0.1)
-        assert httpx.get(f"{url}healthz").json() == {"status": "alive"}
-        assert "iotlm_broker_connected 1.0" in httpx.get(f"{url}metrics").text
-        process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=20)
+        try:
+            assert process.stdout is not None
+            address = re.match(r"http://\S+/", process.stdout.readline())
+            assert address
+            assert "takes frames from" in process.stdout.readline()
+            url = address[0]
+            wait_until(lambda: httpx.get(f"{url}readyz").status_code == 200)
+            assert httpx.get(f"{url}healthz").json() == {"status": "alive"}
+            wait_until(lambda: "iotlm_broker_connected 1.0" in httpx.get(f"{url}metrics").text)
+            process.send_signal(signal.SIGTERM)
+            out, err = process.communicate(timeout=20)
+        finally:
+            process.kill()
     assert (process.returncode, out, err) == (0, "", "")
 
 

@@ -19,45 +19,34 @@ port = 8600                     # host; 0: any free port
 pending = 50000                 # windows in memory; devices, pending_per_device, payload ...
 """
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic_settings import (
-    BaseSettings,
-    InitSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-)
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from backend.serve.ingest import Limits
 from broker.errors import ConfigError
 from broker.messages import LIMIT
 from broker.topics import check_name
-from edge.config import BrokerConfig as DeviceBrokerConfig
+from edge.config import BrokerConfig, Section, layered, read_toml
 
 
-class _Section(BaseModel):
-    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
-
-
-class BrokerConfig(DeviceBrokerConfig):
-    """Where the broker is and how to prove who we are, as a device's settings have it, and under which client id."""
+class ServeBrokerConfig(BrokerConfig):
+    """Where the broker is and how to prove who we are, as a device says it; and under which name."""
 
     client_id: str = "iotlm-backend"
 
 
-class BatchConfig(_Section):
+class BatchConfig(Section):
     """How moments are gathered for the model."""
 
     size: int = Field(default=64, ge=1, le=4096)
     deadline_ms: float = Field(default=20.0, ge=0)
 
 
-class StoreConfig(_Section):
+class StoreConfig(Section):
     """The database, by SQLAlchemy URL, and the newest rows to keep."""
 
     url: str = "sqlite:///iotlm.db"
@@ -65,14 +54,14 @@ class StoreConfig(_Section):
     keep_events: int = Field(default=1_000_000, ge=1)
 
 
-class HttpConfig(_Section):
+class HttpConfig(Section):
     """Where metrics, health and events can be asked for; port 0 takes any free one."""
 
     host: str = "127.0.0.1"
     port: int = Field(default=8600, ge=0, le=65535)
 
 
-class LimitsConfig(_Section):
+class LimitsConfig(Section):
     """What keeps memory bounded; see `backend.serve.ingest.Limits`."""
 
     payload: int = Field(default=LIMIT, ge=1024)
@@ -98,7 +87,7 @@ class ServeConfig(BaseSettings):
     lateness_s: float = Field(default=1.0, ge=0)
     idle_s: float = Field(default=5.0, gt=0)
     update_s: float = Field(default=10.0, ge=0)
-    broker: BrokerConfig = BrokerConfig()
+    broker: ServeBrokerConfig = ServeBrokerConfig()
     groups: dict[str, list[str]] = Field(default_factory=dict)
     batch: BatchConfig = BatchConfig()
     store: StoreConfig = StoreConfig()
@@ -128,49 +117,8 @@ def load(path: Path | None, flags: Mapping[str, Any]) -> ServeConfig:
     Raises:
         ConfigError: the file cannot be read, or a setting is unknown or out of range; the text names it.
     """
-    values = {} if path is None else _read(path)
-
-    class Layered(ServeConfig):
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,
-            file_secret_settings: PydanticBaseSettingsSource,
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return init_settings, env_settings, InitSettingsSource(settings_cls, values)
-
-    try:
-        return Layered(**_nested(flags))
-    except (ValidationError, SettingsError) as error:
-        raise ConfigError(f"{_first(error)}; see `backend serve --help`") from None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text())
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: no valid TOML: {error}") from None
-
-
-def _nested(flags: Mapping[str, Any]) -> dict[str, Any]:
-    nested: dict[str, Any] = {}
-    for name, value in flags.items():
-        section, _, key = name.rpartition(".")
-        (nested.setdefault(section, {}) if section else nested)[key] = value
-    return nested
-
-
-def _first(error: ValidationError | SettingsError) -> str:
-    if isinstance(error, SettingsError):
-        return str(error)
-    detail = error.errors()[0]
-    where = ".".join(map(str, detail["loc"])) or "settings"
-    return f"{where} = {str(detail.get('input'))[:80]}: {detail['msg']}"
+    values = {} if path is None else read_toml(path)
+    return layered(ServeConfig, values, flags, "{}; see `backend serve --help`")
 
 
 def _name(value: str, field: str) -> str:

@@ -96,7 +96,7 @@ STUDENT_T = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 
 
 
 def summary(name: str, folds: list[dict[str, Any]]) -> dict[str, Any]:
-    """The figures of a cross-validation: mean over the folds' reports, with its 95 % interval (Student's t, by fold)."""
+    """The figures of a cross-validation: mean over the folds' reports and its 95 % interval (Student's t)."""
     keys = ("accuracy", "balanced_accuracy", "macro_f1", "f1", "ece")
     mean = {k: round(float(np.mean([f[k] for f in folds])), 4) for k in keys}
     t = STUDENT_T.get(len(folds) - 1, 1.96)

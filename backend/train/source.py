@@ -33,7 +33,7 @@ class Split:
 
 
 def split(recordings: Many[Recording], config: TrainConfig) -> Split:
-    """By person: the people of `config.fold` are the test; of the rest every n-th is validation.
+    """By person: the people of `config.fold` are the test; of the rest a share, at least one, is validation.
 
     Where the publishers gave folds, fold i of theirs is fold i of ours, and validation is drawn from within the rest.
     """
@@ -48,7 +48,7 @@ def split(recordings: Many[Recording], config: TrainConfig) -> Split:
             test = set(people[config.fold :: config.folds])
     rest = [p for p in people if p not in test]
     rng = np.random.default_rng([config.seed, 77])
-    count = round(len(rest) * config.validation)
+    count = max(round(len(rest) * config.validation), config.validation > 0 and len(rest) > 2)
     held = set(rng.permutation(rest)[:count].tolist())
     return Split(
         [r for r in recordings if r.person not in test | held],
