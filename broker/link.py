@@ -23,7 +23,7 @@ from broker.messages import LIMIT
 
 log = logging.getLogger(__name__)
 
-_QUEUE = 20_000  # messages that wait for us; more are dropped by the client, and come again by resend
+_QUEUE = 2_000  # messages that wait for us; more are dropped by the client, and come again by resend
 _IN_FLIGHT = 1_000  # publishes without PUBACK
 
 
@@ -110,6 +110,8 @@ class MqttLink:
         backoff: tuple[float, float] = (0.2, 15.0),
         limit: int = LIMIT,
     ) -> None:
+        if not host:
+            raise ConfigError("broker.host is empty: name the machine that the broker runs on, such as 127.0.0.1")
         self._host, self._port, self._client_id = host, port, client_id
         self._username, self._password = username, password
         self._ca, self._cert, self._key = ca, cert, key
@@ -149,7 +151,7 @@ class MqttLink:
             await self._runner
 
     async def wait_connected(self) -> None:
-        """Return when connected. Raises whatever ended the link for good, such as a wrong password."""
+        """Return when connected; a broker that refuses us is asked again, as one that is away."""
         assert self._runner is not None, "enter the link first"
         waiter = asyncio.create_task(self._up.wait())
         try:
@@ -211,7 +213,7 @@ class MqttLink:
                     log.info("connected to %s:%s as %s", self._host, self._port, self._client_id)
                     async for message in client.messages:
                         await self._inbox.put(Message(str(message.topic), _as_bytes(message.payload), message.retain))
-            except aiomqtt.MqttError as error:
+            except (aiomqtt.MqttError, ValueError) as error:  # ValueError: a host name that cannot be one
                 if not told:  # once per outage
                     log.warning("no connection to %s:%s: %s", self._host, self._port, error)
                 told = True

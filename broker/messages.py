@@ -20,7 +20,7 @@ import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
 import msgpack
 import numpy as np
@@ -39,6 +39,10 @@ State = Literal["online", "offline"]
 
 _DTYPES: dict[str, np.dtype[Any]] = {name: np.dtype("<" + name) for name in get_args(Dtype)}
 _MAX_TEXT, _MAX_ITEMS, _MAX_DIMS = 256, 128, 4
+_MAX_FIELDS_BYTES = (
+    16 << 10
+)  # of all fields but `data`: lists of lists of maps would take 70 times their size in memory
+_DATA_KEY = msgpack.packb("data")
 _UINT64 = (1 << 64) - 1
 _INT64 = (1 << 63) - 1
 
@@ -186,15 +190,13 @@ def decode_frame(payload: bytes, limit: int = LIMIT) -> Frame:
     """
     if len(payload) > limit:
         raise MessageError("size", f"{len(payload)} bytes exceed the limit of {limit}")
+    caps = {"max_str_len": _MAX_TEXT, "max_bin_len": limit, "max_array_len": _MAX_ITEMS, "max_map_len": _MAX_ITEMS}
     try:
-        body = msgpack.unpackb(
-            payload,
-            max_str_len=_MAX_TEXT,
-            max_bin_len=limit,
-            max_array_len=_MAX_ITEMS,
-            max_map_len=_MAX_ITEMS,
-            max_ext_len=0,
-        )
+        if len(payload) > _MAX_FIELDS_BYTES:
+            _check_fields(payload, caps)
+        body = msgpack.unpackb(payload, max_ext_len=0, **caps)
+    except MessageError:
+        raise
     except Exception as error:  # msgpack raises ValueError, its own types, UnicodeDecodeError, RecursionError ...
         raise MessageError("encoding", f"not a msgpack map of ours ({type(error).__name__})") from None
     if not isinstance(body, dict):
@@ -223,9 +225,6 @@ def decode_frame(payload: bytes, limit: int = LIMIT) -> Frame:
         trace=take.text("trace", default=""),
         v=body["v"],
     )
-
-
-Json = TypeVar("Json", Status, Ack, Event)
 
 
 def encode_json(message: Status | Ack | Event) -> bytes:
@@ -321,7 +320,7 @@ class _Fields:
 
     def number(self, name: str, low: float, high: float, default: float | None = None) -> float:
         value = self._get(name, default)
-        if type(value) not in (int, float) or not math.isfinite(value) or not low <= value <= high:
+        if type(value) not in (int, float) or not low <= value <= high:  # false for NaN, too
             raise MessageError(name, f"{name} must be a number in {low:g}..{high:g}, not {value!r:.40}")
         return float(value)
 
@@ -335,6 +334,21 @@ class _Fields:
             if type(number) not in (int, float) or not abs(number) < 1e300:  # false for NaN, too
                 raise MessageError(name, f"{name}.{key[:40]} must be a finite number")
         return {key: float(number) for key, number in value.items()}
+
+
+def _check_fields(payload: bytes, caps: dict[str, int]) -> None:
+    """Walk over a large frame without building anything: what is not `data` has to be small."""
+    unpacker = msgpack.Unpacker(max_buffer_size=len(payload), max_ext_len=0, **caps)
+    unpacker.feed(payload)
+    size = 0
+    for _ in range(unpacker.read_map_header()):
+        key = unpacker.tell()
+        unpacker.skip()
+        value = unpacker.tell()
+        unpacker.skip()
+        size += 0 if payload[key:value] == _DATA_KEY else unpacker.tell() - key
+    if size > _MAX_FIELDS_BYTES:
+        raise MessageError("size", f"{size} bytes beside the samples exceed the limit of {_MAX_FIELDS_BYTES}")
 
 
 def _json_fields(payload: bytes) -> _Fields:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import tracemalloc
 from pathlib import Path
 
 import msgpack
@@ -188,6 +189,34 @@ def test_bad_json_is_refused(payload):
     for decode in (decode_event, decode_status, decode_ack):
         with pytest.raises(MessageError):
             decode(payload)
+
+
+def test_a_bomb_of_small_containers_is_refused_before_it_is_built():
+    bomb = msgpack.packb([[{}] * 127] * 127)
+    body = msgpack.unpackb(encode_frame(FRAME)) | {"facts": {}}
+    packed = msgpack.packb(body | {"x": [msgpack.unpackb(bomb)] * 60})
+    assert len(packed) > 900_000
+    tracemalloc.start()
+    with pytest.raises(MessageError, match="beside the samples"):
+        decode_frame(packed)
+    assert tracemalloc.get_traced_memory()[1] < 4_000_000
+    tracemalloc.stop()
+
+
+def test_a_large_window_is_no_bomb():
+    large = dataclasses.replace(FRAME, modality="audio", data=np.ones((48_000, 1), "<i2"), scale=1 / 32768)
+    assert same(decode_frame(encode_frame(large)), large)
+
+
+@pytest.mark.parametrize("number", ["1" + "0" * 400, "-1" + "0" * 400, "NaN", "Infinity", "1e999"])
+def test_a_number_that_is_no_float_is_refused(number):
+    status = encode_json(STATUS).decode().replace('"rate":50.0', f'"rate":{number}')
+    with pytest.raises(MessageError, match="rate"):
+        decode_status(status.encode())
+    event = encode_json(EVENT).decode()
+    for field in ("0.93", "9.9"):
+        with pytest.raises(MessageError):
+            decode_event(event.replace(field, number).encode())
 
 
 def test_an_event_id_tells_windows_models_and_phases_apart():

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import aiomqtt
@@ -54,6 +55,8 @@ def test_ctrl_c_ends_everything_and_a_taken_port_is_no_error(mosquitto):
         if "start" in line and "%" in line:
             break
     demo.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    demo.send_signal(signal.SIGINT)  # an impatient user leaves nothing behind either
     output = "".join(lines) + demo.communicate(timeout=60)[0]
     assert demo.returncode == 0, output
     assert f"port {mosquitto.port} was taken" in output

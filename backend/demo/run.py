@@ -93,16 +93,19 @@ def run(*, replay: Path | None, port: int, http_port: int, seconds: float | None
         raise ConfigError(f"--replay {replay}: no such file or folder")
     mqtt, http = choose_port(port), choose_port(http_port)
     with _folder() as folder, _terminated_as_interrupted():
-        processes = Processes(folder)
+        processes, how_to = Processes(folder), _how_to(mqtt, http, port)
+        view = View(how_to, truth=None if replay else _simulated_truth())
         try:
             _start(processes, mqtt, http, replay)
-            view = View(_how_to(mqtt, http, port), truth=None if replay else _simulated_truth())
-            for line in _how_to(mqtt, http, port):
+            for line in how_to:
                 console.print(line, soft_wrap=True)
             asyncio.run(_watch(view, processes, mqtt, seconds, console))
         except KeyboardInterrupt:
             pass
         finally:
+            signal.signal(
+                signal.SIGINT, signal.SIG_IGN
+            )  # ending takes a moment; a second Ctrl-C must not leave half of it
             console.print("ending the devices, the backend and the broker ...")
             processes.stop()
         return view.summary()
