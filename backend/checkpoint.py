@@ -84,15 +84,22 @@ def load_checkpoint(where: Path | str | None = None) -> Checkpoint:
         raise CheckpointError(f"checkpoint {folder}: {error.filename or error} is missing; train one first") from error
     except (ValueError, SafetensorError) as error:
         raise CheckpointError(f"checkpoint {folder}: unreadable ({error}); train it again") from error
-    if config.get("format") != FORMAT:
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        config = config if isinstance(config, dict) else {}
         raise CheckpointError(f"checkpoint {folder}: format {config.get('format')!r}, this version reads {FORMAT}")
-    model = SensorModel(ModelConfig.from_json(config["model"]))
+    missing = [name for name in ("model", "labels", "temperatures", "thresholds", "digest") if name not in config]
+    if missing:
+        raise CheckpointError(f"checkpoint {folder}: config.json lacks {', '.join(missing)}; train it again")
     for task, labels in config["labels"].items():
-        if tuple(labels) != TASKS[task].labels:
+        if task not in TASKS or tuple(labels) != TASKS[task].labels:
             raise CheckpointError(f"checkpoint {folder}: labels of {task!r} differ from this version's; train it again")
+    model = SensorModel(ModelConfig.from_json(config["model"]))
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
         raise CheckpointError(f"checkpoint {folder}: weights do not fit the configuration ({error})") from error
     model.eval()
-    return Checkpoint(model, config["temperatures"], config["thresholds"], config.get("training", {}))
+    checkpoint = Checkpoint(model, config["temperatures"], config["thresholds"], config.get("training", {}))
+    if checkpoint.digest != config["digest"]:
+        raise CheckpointError(f"checkpoint {folder}: weights or settings were changed after training; get it again")
+    return checkpoint

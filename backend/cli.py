@@ -25,7 +25,7 @@ def train(
     data: Annotated[Path, typer.Option(help="folder that holds the datasets", exists=True, file_okay=False)],
     out: Annotated[Path, typer.Option(help="folder of the run", file_okay=False)],
     resume: Annotated[bool, typer.Option("--resume", help="go on where the run in OUT stopped")] = False,
-    folds: Annotated[int, typer.Option(help="leave people out fold by fold and report the mean")] = 0,
+    folds: Annotated[int | None, typer.Option(help="leave people out fold by fold and report the mean")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="field=value of the recipe")] = None,
 ) -> None:
     """Train a checkpoint, or with --folds measure a recipe on people left out."""
@@ -37,7 +37,7 @@ def train(
 
     config = recipes.with_settings(recipes.recipe(recipe), settings or [])
     console = Console()
-    if folds:
+    if folds is not None:
         config.folds = folds
         done: object = train_folds(config, data, out, resume, console)
     else:
@@ -62,9 +62,10 @@ def evaluate(
     report = examine(dataset, root, load_checkpoint(checkpoint))
     json_path.parent.mkdir(parents=True, exist_ok=True)
     json_path.write_text(json.dumps(report, indent=1) + "\n")
-    low, high = report["interval"]["accuracy"]
+    interval = report["interval"]["accuracy"]
+    spread = "[{:.4f}, {:.4f}]".format(*interval) if interval else "(one person: no interval)"
     typer.echo(
-        f"{dataset} {report['task']}: accuracy {report['accuracy']:.4f} [{low:.4f}, {high:.4f}], "
+        f"{dataset} {report['task']}: accuracy {report['accuracy']:.4f} {spread}, "
         f"macro-F1 {report['macro_f1']:.4f}, ECE {report['ece']:.3f}, n {report['n']}"
     )
 

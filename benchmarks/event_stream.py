@@ -115,7 +115,7 @@ def silent_stream(seconds: float, kind: str, rng: np.random.Generator) -> Iterat
 
 def listen(predictor: Predictor, pieces: Iterator[Piece]) -> Stretch:
     """Cut, encode and decide, piece by piece, as a device and a backend would."""
-    stretch, history, cutter, samples = Stretch(), History(), WindowCutter(STREAM), 0
+    stretch, history, cutter, samples = Stretch(), History(predictor.slots), WindowCutter(STREAM), 0
     for wave, sounds in pieces:
         start = samples / RATE
         stretch.sounds += [replace(s, start=start + s.start, end=start + s.end) for s in sounds]

@@ -255,7 +255,7 @@ def test_clips_are_read_with_their_silence(tiny: Path):
 
 
 def test_errors_name_the_file(tiny: Path, tmp_path: Path):
-    with pytest.raises(DataError, match=r"no meta\.csv"):
+    with pytest.raises(DataError, match="no clips of esc10"):
         esc10.recordings(tmp_path / "nowhere")
     meta = (tiny / "meta.csv").read_text()
     (tiny / "meta.csv").write_text(meta.replace("Rain", "Hail"))
@@ -267,6 +267,28 @@ def test_errors_name_the_file(tiny: Path, tmp_path: Path):
         esc10.recordings(tiny)
     (tiny / "meta.csv").write_text("file\n")
     with pytest.raises(DataError, match="columns"):
+        esc10.recordings(tiny)
+
+
+def test_a_part_of_the_set_and_the_publishers_layout_are_read(tiny: Path, tmp_path: Path):
+    meta = (tiny / "meta.csv").read_text()
+    (tiny / "002-2-8-A.ogg").rename(tmp_path / "rain.ogg")
+    assert [r.name for r in esc10.recordings(tiny)] == ["001-1-7-A"]
+    published = tmp_path / "published"
+    for folder, file, source in (
+        ("001 - Dog bark", "1-7-A.ogg", tiny / "001-1-7-A.ogg"),
+        ("002 - Rain", "2-8-A.ogg", tmp_path / "rain.ogg"),
+    ):
+        (published / folder).mkdir(parents=True)
+        (published / folder / file).write_bytes(source.read_bytes())
+    dog, rain = esc10.recordings(published)
+    assert (dog.person, dog.fold, rain.fold, set(labels_of(rain))) == ("freesound-7", 1, 2, {"rain"})
+    (tiny / "meta.csv").write_text(meta.replace("Dog bark,1,7", "Dog bark,,7"))
+    with pytest.raises(DataError, match="line 2: fold '' is no number"):
+        esc10.recordings(tiny)
+    (tiny / "meta.csv").write_text(meta)
+    soundfile.write(tiny / "001-1-7-A.ogg", np.zeros((0, 1)), RATE)
+    with pytest.raises(DataError, match="no sound"):
         esc10.recordings(tiny)
 
 

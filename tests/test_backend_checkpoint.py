@@ -75,3 +75,23 @@ def test_the_bundled_checkpoint_is_small_whole_and_described():
     card = (PRETRAINED / "MODEL_CARD.md").read_text()
     for word in ("CC BY 4.0", "CC BY 3.0", checkpoint.digest[:12], "Limits"):
         assert word in card
+
+
+def test_damaged_checkpoints_are_named(tmp_path):
+    for text in ('{"format": 1}', "[]", "no json"):
+        save_checkpoint(Checkpoint(SensorModel(ModelConfig())), tmp_path / "c")
+        (tmp_path / "c" / "config.json").write_text(text)
+        with pytest.raises(CheckpointError, match="checkpoint"):
+            load_checkpoint(tmp_path / "c")
+    save_checkpoint(Checkpoint(SensorModel(ModelConfig())), tmp_path / "c")
+    weights = bytearray((tmp_path / "c" / "model.safetensors").read_bytes())
+    weights[-3] ^= 0x40
+    (tmp_path / "c" / "model.safetensors").write_bytes(weights)
+    with pytest.raises(CheckpointError, match="changed after training"):
+        load_checkpoint(tmp_path / "c")
+
+
+def test_the_bundled_checkpoint_is_what_its_recipe_makes():
+    from backend.recipes import bundled, config_from_json
+
+    assert config_from_json(load_checkpoint().record["config"]) == bundled()

@@ -12,8 +12,8 @@ from backend.data.recording import PARTS, Recording, Segments, Track, event_firs
 from backend.data.synthetic import TRAINING_SEEDS, UNSEEN_SEEDS, scene_recording
 from backend.recipes import sp_sw_har
 from backend.tasks import TASKS
-from backend.train.source import faster, split
-from broker.errors import DataError
+from backend.train.source import check_folds, faster, split
+from broker.errors import ConfigError, DataError
 from edge.windows import Stream, cut
 
 ACTIVITY = "activity-recognition"
@@ -162,3 +162,31 @@ def test_splits_keep_a_person_on_one_side(tmp_path):
     published = [replace(r, fold=int(r.person[1:]) % 2 + 1) for r in recordings]
     parts = split(published, replace(sp_sw_har(), fold=1))
     assert {r.fold for r in parts.test} == {2}
+
+
+def test_damaged_files_are_named_and_a_cut_last_line_is_left_out(tmp_path):
+    write_publishers(tmp_path)
+    read, path = DATASETS["sp_sw_har"].read, tmp_path / "DATA" / "s01" / "s01_01_sp.csv"
+    whole = path.read_text()
+    count = len(read(tmp_path)[0].tracks[1].t)
+    path.write_text(whole.rstrip()[:-25])
+    assert len(read(tmp_path)[0].tracks[1].t) == count - 1
+    lines = whole.splitlines()
+    unlabelled = lines[5].rsplit(",", 1)[0] + ","
+    path.write_text("\n".join([*lines[:5], unlabelled, *lines[6:]]) + "\n")
+    assert len(read(tmp_path)[0].tracks[1].t) == count
+    for text in ("", lines[0] + "\n"):
+        path.write_text(text)
+        with pytest.raises(DataError, match="s01_01_sp"):
+            read(tmp_path)
+    write_parquet(tmp_path / "sp_sw_har")
+    (tmp_path / "sp_sw_har" / "s01.parquet").write_bytes(b"PAR1 no more")
+    with pytest.raises(DataError, match=r"s01\.parquet"):
+        read(tmp_path / "sp_sw_har")
+
+
+@pytest.mark.parametrize("folds", [-1, 0, 1, 30])
+def test_folds_that_cannot_be_are_refused_before_training(tmp_path, folds):
+    write_publishers(tmp_path, people=3)
+    with pytest.raises(ConfigError, match=f"--folds {folds}"):
+        check_folds(replace(sp_sw_har(), folds=folds), tmp_path)

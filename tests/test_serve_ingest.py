@@ -172,3 +172,42 @@ def test_old_epochs_are_forgotten_unless_they_wait_for_a_commit():
         commit(ingest, accepted)
     assert [sender.epoch for sender in ingest.forgotten()] == ["e0", "e1", "e2"]
     assert commit(ingest, waiting) == {"waits": Mark(1)}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_whatever_is_committed_in_whatever_order_the_watermark_gets_there(data):
+    """One device of five frames; commits out of order, restarts and resends: the end is always acknowledged."""
+    last, receiver, durable, open_ = 5, Receiver(Mark(0)), Mark(0), set()
+    for _ in range(data.draw(st.integers(0, 25))):
+        step = data.draw(st.sampled_from(["offer", "commit", "crash"]))
+        if step == "offer":
+            seq = data.draw(st.integers(receiver.watermark + 1, last)) if receiver.watermark < last else last
+            if receiver.offer(seq, min(receiver.watermark + 1, seq))[0] is Verdict.ACCEPTED:
+                open_.add(seq)
+        elif step == "commit" and open_:
+            chosen = data.draw(st.sets(st.sampled_from(sorted(open_)), min_size=1))
+            durable = receiver.settle(chosen)
+            receiver.confirm(chosen, durable)
+            open_ -= chosen
+        elif step == "crash":
+            receiver, open_ = Receiver(replace(durable, gaps=())), set()
+    if open_:
+        receiver.confirm(open_, receiver.settle(open_))
+    while receiver.watermark < last:  # the device sends again from its base, the backend commits at once
+        before = receiver.watermark
+        for seq in range(before + 1, last + 1):
+            if receiver.offer(seq, before + 1)[0] is Verdict.ACCEPTED:
+                receiver.confirm({seq}, receiver.settle({seq}))
+        assert receiver.watermark > before, f"stalled at {before}"
+
+
+def test_a_number_committed_before_a_crash_does_not_stall_its_device():
+    receiver = Receiver(Mark(10, frozenset({12})))
+    assert receiver.offer(11, 11) == (Verdict.ACCEPTED, 0)
+    receiver.confirm({11}, receiver.settle({11}))
+    assert receiver.watermark == 12
+    assert receiver.offer(12, 12) == (Verdict.COMMITTED, 0)
+    evicted = Receiver(Mark(10, frozenset({12})))
+    assert evicted.offer(12, 12) == (Verdict.COMMITTED, 1)
+    assert evicted.watermark == 12

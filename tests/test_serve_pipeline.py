@@ -10,9 +10,11 @@ from pathlib import Path
 import sqlalchemy as sa
 from prometheus_client import generate_latest
 
+from backend.serve.align import Closed, GroupKey
 from backend.serve.config import load
+from backend.serve.engine import Engine
 from backend.serve.pipeline import Pipeline
-from backend.serve.store import WINDOWS, Store
+from backend.serve.store import WINDOWS, GroupState, Store
 from broker import topics
 from broker.link import Link, MqttLink
 from broker.memory import Faults, MemoryBroker, MemoryLink
@@ -177,3 +179,12 @@ async def test_a_poisonous_window_stops_nothing(tmp_path: Path):
         assert 'iotlm_failures_total{stage="encode"} 1.0' in generate_latest(pipeline._metrics.registry).decode()
     assert sum(committed(store).values()) == 40
     assert store.events(0, 1000)
+
+
+def test_the_state_of_another_model_is_left_behind():
+    model = small_model()
+    key = GroupKey("s", "watch")
+    old = GroupState(41, b"tokens of another shape", {"a-task": {"label": "a label that is gone"}}, "another digest")
+    engine = Engine(model, {key: old}, new_metrics(), hop_ns=HOP, update_s=0.0)
+    state = engine.process([Closed(key, None, (), "gone")]).groups[key]
+    assert (state.slot, state.model, state.episodes) == (41, model.digest, {})

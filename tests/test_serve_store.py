@@ -27,7 +27,7 @@ def event(name: str) -> Event:
 
 def commit(first: int, last: int, *events: str, state: str = "x") -> Commit:
     windows = [(Receipt(SENDER, seq, "imu", seq * 10), "complete") for seq in range(first, last + 1)]
-    group = GroupState(last, b"\x00history", {"t": {"label": state}})
+    group = GroupState(last, b"\x00history", {"t": {"label": state}}, "m")
     return Commit(windows, [event(name) for name in events], {KEY: group}, {SENDER: Mark(last)})
 
 
@@ -54,7 +54,7 @@ def test_a_restart_finds_what_was_committed(path: Path):
     again = open_store(path)
     snapshot = again.load()
     assert snapshot.marks == {SENDER: Mark(3, frozenset({5, 7}))}
-    assert snapshot.groups == {KEY: GroupState(3, b"\x00history", {"t": {"label": "x"}})}
+    assert snapshot.groups == {KEY: GroupState(3, b"\x00history", {"t": {"label": "x"}}, "m")}
     assert [e.offset for e in again.commit(commit(4, 4, "c"), publish=True)] == [3]
     assert count(path, "gaps") == 1
 

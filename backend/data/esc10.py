@@ -1,6 +1,7 @@
 """esc10: 400 clips of five seconds, ten kinds of sound (Piczak, ACM MM 2015; CC BY 3.0, clips CC0 or CC BY).
 
-One folder of Ogg Vorbis files beside `meta.csv` (file, class_id, class_name, fold, freesound_source). Clips cut from
+Two layouts are read: one folder of Ogg Vorbis files beside `meta.csv` (file, class_id, class_name, fold,
+freesound_source), and the publishers' folder per class, `001 - Dog bark/1-100032-A.ogg`. Clips cut from
 one source recording share a fold, and their source is the "person" that splits keep together. Short sounds are
 padded with digital silence, in which nothing can be heard: there the label is none.
 """
@@ -8,6 +9,8 @@ padded with digital silence, in which nothing can be heard: there the label is n
 from __future__ import annotations
 
 import csv
+import logging
+import re
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,8 +25,11 @@ from broker.errors import DataError
 from broker.modalities import MODALITIES
 from edge.windows import Stream
 
+log = logging.getLogger(__name__)
+
 NAME = "esc10"
 TASK = TASKS["event-detection"]
+PUBLISHED = re.compile(r"\d{3} - (?P<label>[^/]+)/(?P<fold>\d)-(?P<source>\d+)-[A-Z]\.ogg")
 COLUMNS = ("file", "class_name", "fold", "freesound_source")
 RATE = round(MODALITIES["audio"].rate)
 SCALE = MODALITIES["audio"].scale
@@ -35,17 +41,43 @@ SILENCE = 10.0**-3.5
 def recordings(root: Path) -> list[Recording]:
     """One recording per clip, in the order of meta.csv; `root` is the set's folder or its parent.
 
-    Raises DataError where there is no meta.csv, or where it names a file or a sound that is not known.
+    Clips that meta.csv names and that are not there (a part of the set) are left out, with a warning. Raises DataError
+    where there is none at all, or where one is of a sound that is not known.
     """
-    folder = next((f for f in (root, root / NAME) if (f / "meta.csv").is_file()), None)
-    if folder is None:
-        raise DataError(f"{root}: no meta.csv of esc10; give the folder that holds it and the .ogg files")
+    for folder in (root, root / NAME):
+        rows = _listed(folder) if (folder / "meta.csv").is_file() else _found(folder)
+        if rows:
+            return [_recording(folder, row) for row in rows]
+    raise DataError(
+        f"{root}: no clips of esc10; give the folder with meta.csv and .ogg files, or with a folder per class"
+    )
+
+
+def _listed(folder: Path) -> list[dict[str, str]]:
+    """The rows of meta.csv whose clips are there."""
     with (folder / "meta.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     missing = [column for column in COLUMNS if not rows or column not in rows[0]]
     if missing:
         raise DataError(f"{folder / 'meta.csv'}: columns {missing} are missing; wanted {', '.join(COLUMNS)}")
-    return [_recording(folder, row) for row in rows]
+    for number, row in enumerate(rows, start=2):
+        if not (row["fold"] or "").strip().isdecimal():
+            raise DataError(f"{folder / 'meta.csv'}: line {number}: fold {row['fold']!r} is no number")
+    there = [row for row in rows if (folder / row["file"]).is_file()]
+    if len(there) < len(rows):
+        log.warning("%s: %d of %d clips are not there and left out", folder, len(rows) - len(there), len(rows))
+    return there
+
+
+def _found(folder: Path) -> list[dict[str, str]]:
+    """The clips of the publishers' layout, which says all in the names of folders and files."""
+    rows = []
+    for path in sorted(folder.glob("* - */*.ogg")):
+        match = PUBLISHED.fullmatch(f"{path.parent.name}/{path.name}")
+        if match:
+            about = {"class_name": match["label"], "fold": match["fold"], "freesound_source": match["source"]}
+            rows.append({"file": str(path.relative_to(folder)), **about})
+    return rows
 
 
 def _recording(folder: Path, row: dict[str, str]) -> Recording:
@@ -54,10 +86,12 @@ def _recording(folder: Path, row: dict[str, str]) -> Recording:
         known = ", ".join(name for name in TASK.labels if name != TASK.none_label)
         raise DataError(f"{row['file']}: class_name {row['class_name']!r} is unknown; known: {known}")
     values = read_sound(folder / row["file"])
+    if not len(values):
+        raise DataError(f"{folder / row['file']}: holds no sound; remove it or get it again")
     t = sample_times(len(values))
     track = Track("microphone", Stream(name="audio", modality="audio", placement="room"), t, values, SCALE)
     labels = {TASK.name: _segments(t, values, TASK.labels.index(label))}
-    name, source = Path(row["file"]).stem, f"freesound-{row['freesound_source']}"
+    name, source = row["file"].removesuffix(".ogg"), f"freesound-{row['freesound_source']}"
     return Recording(name, NAME, source, (track,), labels, int(row["fold"]))
 
 

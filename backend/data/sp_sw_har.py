@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from backend.data.recording import Recording, Segments, Track
 from backend.tasks import TASKS
 from broker.errors import DataError
+from edge.sensors.replay import DEVICES
 from edge.windows import Stream
 
 NAME = "sp_sw_har"
 TASK = TASKS["activity-recognition"]
 COLUMNS = ("x_acc", "y_acc", "z_acc", "x_gyro", "y_gyro", "z_gyro")
-DEVICES = {"sw": ("watch", "wrist"), "sp": ("phone", "pocket")}
 CSV_NAME = re.compile(r"(?P<person>[A-Za-z0-9-]+)_(?P<run>\d+)_(?P<device>sp|sw)\.csv")
 
 
@@ -59,13 +59,26 @@ def _tables(root: Path) -> Iterator[tuple[str, str, str, pa.Table]]:
         named += [(path, CSV_NAME.fullmatch(path.name)) for path in sorted(folder.glob("*/*.csv"))]
         for path, match in named:
             if match:
-                yield match["person"], match["run"], match["device"], pyarrow.csv.read_csv(path)
+                yield match["person"], match["run"], match["device"], _read_csv(path)
         if any(match for _, match in named):
             return
 
 
+def _read_csv(path: Path) -> pa.Table:
+    """The rows of a file; one that was cut short (a recording that was interrupted) is left out."""
+    options = pyarrow.csv.ParseOptions(invalid_row_handler=lambda row: "skip")
+    try:
+        return pyarrow.csv.read_csv(path, parse_options=options)
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{path}: cannot be read as CSV ({error}); remove it or get it again") from None
+
+
 def _split_parquet(path: Path) -> Iterator[tuple[str, str, str, pa.Table]]:
-    table = pq.read_table(path)
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path}: cannot be read as parquet ({reason}); remove it or get it again") from None
     _require(table, path.name, (*COLUMNS, "timestamp", "label", "exec", "device"))
     for run in sorted(pc.unique(table["exec"]).to_pylist()):
         for device in DEVICES:
@@ -95,13 +108,15 @@ def _recording(person: str, run: str, tables: dict[str, pa.Table]) -> Recording:
 def _samples(table: pa.Table, where: str) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
     """Times (n,) ns, values (n, 6) m/s2 and rad/s, label indices (n,), in order of time."""
     _require(table, where, (*COLUMNS, "timestamp", "label"))
+    if not table.num_rows:
+        raise DataError(f"{where}: no samples; remove the recording or get it again")
     t = table["timestamp"].to_numpy().astype(np.int64) * 1_000_000
     values = np.stack([table[c].to_numpy() for c in COLUMNS], -1).astype(np.float32)
-    names = table["label"].cast(pa.string()).to_pylist()
-    unknown = set(names) - set(TASK.labels)
+    names = [name or "" for name in table["label"].cast(pa.string()).to_pylist()]
+    unknown = set(names) - {*TASK.labels, ""}
     if unknown:
         raise DataError(f"{where}: unknown labels {sorted(map(str, unknown))}; known: {', '.join(TASK.labels)}")
-    index = np.array([TASK.labels.index(name) for name in names], np.int64)
+    index = np.array([TASK.labels.index(name) if name else -1 for name in names], np.int64)
     order = np.argsort(t, kind="stable")
     return t[order], values[order], index[order]
 

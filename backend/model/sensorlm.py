@@ -173,6 +173,7 @@ class Predictor:
     def __init__(self, checkpoint: Checkpoint, device: str = "cpu") -> None:
         self.model = checkpoint.model.eval().to(device)
         self.config = checkpoint.model.config
+        self.slots = self.config.slots
         self.temperatures = checkpoint.temperatures
         self.thresholds = checkpoint.thresholds
         self.digest = checkpoint.digest

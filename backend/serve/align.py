@@ -5,7 +5,7 @@ A moment gathers one group's windows of one slot. Moments of a group close in or
 * complete: every stream that an online device announced has delivered this slot or a later one;
 * watermark: the newest event time seen in the group, less the lateness, has passed the moment, and each missing
   stream has been silent for the lateness in wall time, too (so that a device that is merely behind, in a replay
-  faster than life or after an outage, is waited for while it keeps delivering);
+  faster than life or after an outage, is waited for while it keeps delivering), or the moment has waited for long;
 * idle: nothing came for the group for a while.
 
 What comes after its moment has closed is late: it is committed and raises nothing. Which windows a moment holds
@@ -13,6 +13,7 @@ therefore depends on event time, not on the order of arrival, as long as no devi
 argument, nothing is awaited here, and the module refuses to know about the wire, the model and the store.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -23,7 +24,10 @@ from broker.messages import Status
 
 HOP_NS = 500_000_000
 """Length of a slot, ns: the hop of every modality's windows, which lie on a grid from the UTC epoch."""
-_MAX_STREAMS = 256  # of one group
+log = logging.getLogger(__name__)
+
+_MAX_STREAMS = 128  # of one group: what an event can attribute
+_MAX_WARNED = 1_000
 
 
 class GroupKey(NamedTuple):
@@ -105,6 +109,8 @@ class Aligner:
         closed: newest slot committed of each group, from the store.
         hop_ns: length of a slot.
         lateness_s: how far the newest event time may run ahead of a missing window.
+        max_wait_s: wall time that a moment waits for a stream that keeps delivering, but is behind. Replays faster than
+            life need a little of it; two devices whose clocks are further apart than this would block each other.
         idle_s: wall time without any window after which a group's moments close.
         clock: monotonic seconds.
         max_groups: groups kept at most; further ones are not followed (their windows count as late).
@@ -118,11 +124,13 @@ class Aligner:
         hop_ns: int,
         lateness_s: float,
         idle_s: float,
+        max_wait_s: float = 30.0,
         clock: Callable[[], float],
         max_groups: int = 10_000,
     ) -> None:
         self._grouping, self._hop_ns, self._clock, self._max_groups = grouping, hop_ns, clock, max_groups
         self._lateness_s, self._idle_s = lateness_s, idle_s
+        self._max_wait_s, self._warned = max_wait_s, set[str]()
         self._lateness_slots = round(lateness_s * 1e9 / hop_ns)
         self._groups = {
             key: _Group(slot, set(grouping.members(key)), active=clock(), gone=False) for key, slot in closed.items()
@@ -217,10 +225,20 @@ class Aligner:
             return None
         silent = [group.streams[key].progress for key in missing if key in group.streams]
         last = max([moment.since, *silent])
-        if (missing or group.absent) and now - last < self._lateness_s:
+        waited = now - moment.since
+        if (missing or group.absent) and now - last < self._lateness_s and waited < self._max_wait_s:
             return None
+        if waited >= self._max_wait_s and missing:
+            self._warn(missing)
         group.absent.clear()  # they had their chance; their status brings them in at any time
         return "watermark"
+
+    def _warn(self, missing: list[str]) -> None:
+        """Say once per stream that it delivers, but for other times than its group."""
+        for key in missing:
+            if key not in self._warned and len(self._warned) < _MAX_WARNED:
+                self._warned.add(key)
+                log.warning("%s is far behind its group and no longer waited for; check the devices' clocks", key)
 
     @staticmethod
     def _has_passed(group: _Group, key: str, slot: int) -> bool:

@@ -29,6 +29,7 @@ def serve(
     from backend.serve.config import load
     from backend.serve.server import serve as run
     from broker.errors import ConfigError
+    from edge.config import parse_address
 
     flags: dict[str, Any] = {
         "site": site,
@@ -42,8 +43,7 @@ def serve(
         "idle_s": idle,
     }
     if broker:
-        host, _, port = broker.partition(":")
-        flags |= {"broker.host": host, "broker.port": port or None}
+        flags["broker.host"], flags["broker.port"] = parse_address(broker)
     if group:
         pairs = [text.partition("=") for text in group]
         if bad := [name for name, _, members in pairs if not members]:

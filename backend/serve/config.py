@@ -3,6 +3,7 @@
 site = "+"                      # one site, or + for all
 checkpoint = "runs/home"        # a folder; left out: the bundled model
 lateness_s = 1.0                # how long a moment waits for a stream that is silent
+max_wait_s = 30.0               # how long a moment waits for a stream that delivers, but is behind
 idle_s = 5.0                    # silence after which what is open is closed
 update_s = 10.0                 # an event that goes on is told again this often; 0: never
 [broker]
@@ -69,7 +70,7 @@ class LimitsConfig(Section):
     pending_per_device: int = Field(default=1_024, ge=1)
     pending: int = Field(default=50_000, ge=1)
     dead_letters: int = Field(default=256, ge=1)
-    ahead_s: float = Field(default=86_400.0, ge=0)
+    ahead_s: float = Field(default=300.0, ge=0)
 
     def limits(self) -> Limits:
         """The same as ingest takes it."""
@@ -86,6 +87,7 @@ class ServeConfig(BaseSettings):
     device: str = "cpu"
     lateness_s: float = Field(default=1.0, ge=0)
     idle_s: float = Field(default=5.0, gt=0)
+    max_wait_s: float = Field(default=30.0, gt=0)
     update_s: float = Field(default=10.0, ge=0)
     broker: ServeBrokerConfig = ServeBrokerConfig()
     groups: dict[str, list[str]] = Field(default_factory=dict)

@@ -18,7 +18,7 @@ from backend.model.history import Context, History, StreamTokens
 from backend.moment import Moment, StreamWindow
 from backend.serve.align import Closed, GroupKey
 from backend.serve.events import Episodes
-from backend.serve.store import GroupState, Verdict
+from backend.serve.store import GroupState, Ruling
 from backend.tasks import TASKS, EventRule
 from broker.messages import Event
 
@@ -32,6 +32,7 @@ class Model(Protocol):
     """What the engine asks of a model; `backend.model.sensorlm.Predictor` is one."""
 
     digest: str
+    slots: int
     thresholds: dict[str, float]
 
     def check(self, window: StreamWindow) -> None:
@@ -48,7 +49,7 @@ class Model(Protocol):
 class Outcome:
     """What a batch brings about: decisions by moment, events without offsets, and the states groups are left in."""
 
-    decisions: list[Verdict]
+    decisions: list[Ruling]
     events: list[Event]
     groups: dict[GroupKey, GroupState]
 
@@ -76,7 +77,10 @@ class Engine:
         self._model, self._metrics, self._hop_ns, self._update_s = model, metrics, hop_ns, update_s
         self._rules = {name: _rule(task.rule, model.thresholds.get(name)) for name, task in TASKS.items()}
         self._groups = {
-            key: _Group(s.slot, History.from_bytes(s.history), self._episodes(s.episodes)) for key, s in groups.items()
+            key: _Group(s.slot, History.from_bytes(s.history), self._episodes(s.episodes))
+            if s.model == model.digest
+            else self._afresh(s.slot)  # tokens and labels of another model mean nothing to this one
+            for key, s in groups.items()
         }
 
     def process(self, batch: Sequence[Closed]) -> Outcome:
@@ -92,12 +96,12 @@ class Engine:
                 elif closed.by == "gone":
                     events += self._group(closed.group).episodes.finish(*closed.group)
         touched = {closed.group for closed in batch if closed.moment is not None or closed.by == "gone"}
-        verdicts = [
-            Verdict(GroupKey(moment.site, moment.group), moment.slot, moment.t0, task, decision.label, decision.probs)
+        rulings = [
+            Ruling(GroupKey(moment.site, moment.group), moment.slot, moment.t0, task, decision.label, decision.probs)
             for moment, found in zip(moments, decided, strict=True)
             for task, decision in found.items()
         ]
-        return Outcome(verdicts, events, {key: self._state(key) for key in touched})
+        return Outcome(rulings, events, {key: self._state(key) for key in touched})
 
     def _decide(self, moments: Sequence[Moment]) -> list[dict[str, Decision]]:
         """Decisions by task for every moment; a failing batch is taken apart to spare the innocent."""
@@ -142,15 +146,18 @@ class Engine:
 
     def _group(self, key: GroupKey) -> _Group:
         if key not in self._groups:
-            self._groups[key] = _Group(-1, History(), self._episodes({}))
+            self._groups[key] = self._afresh(-1)
         return self._groups[key]
+
+    def _afresh(self, slot: int) -> _Group:
+        return _Group(slot, History(self._model.slots), self._episodes({}))
 
     def _episodes(self, state: Mapping[str, object]) -> Episodes:
         return Episodes(self._rules, self._model.digest, self._update_s, state)
 
     def _state(self, key: GroupKey) -> GroupState:
         group = self._groups[key]
-        return GroupState(group.slot, group.history.to_bytes(), group.episodes.state())
+        return GroupState(group.slot, group.history.to_bytes(), group.episodes.state(), self._model.digest)
 
 
 def _rule(rule: EventRule, threshold: float | None) -> EventRule:

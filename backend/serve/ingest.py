@@ -104,18 +104,27 @@ class Receiver:
         if seq != self._received + 1:
             return Verdict.EARLY, lost
         if seq in self._done:
-            self._received = seq
-            return Verdict.PENDING, lost
+            return self._known(seq), lost
         if not room:
             return Verdict.HELD, lost
         self._received = seq
         self._pending[seq] = None
         return Verdict.ACCEPTED, lost
 
+    def _known(self, seq: int) -> Verdict:
+        """The next frame was committed before, out of order."""
+        self._received = seq
+        if self._pending:
+            return Verdict.PENDING
+        self.watermark = seq  # everything up to it is durable, and no further commit would say so
+        return Verdict.COMMITTED
+
     def settle(self, seqs: Collection[int]) -> Mark:
         """The state when these accepted frames are committed, too. Everything below the first open one is done."""
         open_ = next((seq for seq in self._pending if seq not in seqs), None)
         watermark = self._received if open_ is None else open_ - 1
+        while watermark + 1 in self._done:
+            watermark += 1
         done = frozenset(seq for seq in self._done.union(seqs) if seq > watermark)
         return Mark(watermark, done, tuple(gap for gap in self._gaps if gap.last <= watermark))
 
@@ -124,6 +133,7 @@ class Receiver:
         for seq in seqs:
             del self._pending[seq]
         self.watermark, self._done = mark.watermark, set(mark.done)
+        self._received = max(self._received, mark.watermark)
         self._gaps = [gap for gap in self._gaps if gap.last > mark.watermark]
 
     def _skip_to(self, base: int) -> int:
@@ -172,7 +182,7 @@ class Limits:
     pending_per_device: int = 1_024
     pending: int = 50_000
     dead_letters: int = 256
-    ahead_s: float = 86_400.0
+    ahead_s: float = 300.0
     """A window further than this in the future has a broken clock: it would make everyone else's late."""
 
 

@@ -71,6 +71,7 @@ class Pipeline:
             hop_ns=HOP_NS,
             lateness_s=config.lateness_s,
             idle_s=config.idle_s,
+            max_wait_s=config.max_wait_s,
             clock=lambda: self._listened_s,
             max_groups=config.limits.devices,
         )
@@ -102,14 +103,19 @@ class Pipeline:
     def take(self, message: Message) -> None:
         """Handle one message off the wire; whatever it contains, it raises nothing."""
         try:
-            topic = topics.parse(message.topic)
-            if isinstance(topic, topics.StatusTopic) and message.payload:
-                status = decode_status(message.payload)
-                self.batcher.put(self.aligner.status(topic.site, topic.device, status))
+            self._handle(message)
         except MessageError as error:
             self.ingest.bury(message.topic, message.payload, error.reason, str(error))
-            return
-        if isinstance(topic, topics.FrameTopic):
+        except Exception:  # what nobody thought of must not end the service for everyone else
+            log.exception("a message on %.200s could not be handled", message.topic)
+            self.ingest.bury(message.topic, message.payload, "unexpected", "see the log")
+
+    def _handle(self, message: Message) -> None:
+        topic = topics.parse(message.topic)
+        if isinstance(topic, topics.StatusTopic) and message.payload:
+            status = decode_status(message.payload)
+            self.batcher.put(self.aligner.status(topic.site, topic.device, status))
+        elif isinstance(topic, topics.FrameTopic):
             verdict, sender, accepted = self.ingest.take(topic, message.payload)
             if accepted is not None:
                 self.batcher.put(self.aligner.add(accepted))

@@ -8,6 +8,7 @@ to know what an event means or what a state contains.
 """
 
 import json
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,12 +16,14 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from backend.serve.align import GroupKey
 from backend.serve.ingest import Mark, Receipt, Sender
 from broker.errors import ConfigError
 from broker.messages import Event, decode_event, encode_json
+
+log = logging.getLogger(__name__)
 
 _TABLES = sa.MetaData()
 _NAME, _EPOCH, _ID = sa.String(63), sa.String(64), sa.String(64)
@@ -87,6 +90,7 @@ GROUPS = sa.Table(
     sa.Column("slot", sa.BigInteger, nullable=False),  # newest committed
     sa.Column("history", sa.LargeBinary, nullable=False),
     sa.Column("episodes", sa.Text, nullable=False),  # JSON
+    sa.Column("model", _ID, nullable=False),  # digest of the model that the state belongs to
 )
 CURSOR = sa.Table(
     "cursor",
@@ -99,14 +103,15 @@ _LIVE = "live"
 
 @dataclass(frozen=True, slots=True)
 class GroupState:
-    """What a group's next decision depends on: newest committed slot, encoded windows, episodes."""
+    """What a group's next decision depends on: newest committed slot, encoded windows, episodes; and whose they are."""
 
     slot: int
     history: bytes
     episodes: Mapping[str, Any]
+    model: str
 
 
-class Verdict(NamedTuple):
+class Ruling(NamedTuple):
     """What one task decided about one moment: `t0` is ns UTC, `probs` the probability of each label."""
 
     group: GroupKey
@@ -126,7 +131,7 @@ class Commit:
     groups: Mapping[GroupKey, GroupState] = field(default_factory=dict)
     marks: Mapping[Sender, Mark] = field(default_factory=dict)
     forgotten: Sequence[Sender] = ()
-    decisions: Sequence[Verdict] = ()
+    decisions: Sequence[Ruling] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +194,7 @@ class Store:
                 for row in db.execute(sa.select(RECEIVERS).order_by(RECEIVERS.c.used))
             }
             groups = {
-                GroupKey(row.site, row.name): GroupState(row.slot, row.history, json.loads(row.episodes))
+                GroupKey(row.site, row.name): GroupState(row.slot, row.history, json.loads(row.episodes), row.model)
                 for row in db.execute(sa.select(GROUPS))
             }
         return Snapshot(marks, groups)
@@ -210,7 +215,10 @@ class Store:
         self._next += len(events)
         if publish:
             self._cursor = events[-1].offset
-        self._prune(len(commit.windows))
+        try:
+            self._prune(len(commit.windows))
+        except OperationalError as error:  # the commit is durable all the same; the next one prunes
+            log.warning("old rows could not be removed: %s", error.orig)
         return events if publish else []
 
     def take_unpublished(self, limit: int) -> list[Event]:
@@ -241,7 +249,7 @@ class Store:
         values = [dict(zip(names, row, strict=True)) for row in rows]
         db.execute(self._insert(WINDOWS).on_conflict_do_nothing(), values)
 
-    def _put_decisions(self, db: sa.Connection, decisions: Sequence[Verdict]) -> None:
+    def _put_decisions(self, db: sa.Connection, decisions: Sequence[Ruling]) -> None:
         values = [
             {
                 **found.group._asdict(),
@@ -264,6 +272,7 @@ class Store:
                 "slot": s.slot,
                 "history": s.history,
                 "episodes": json.dumps(s.episodes),
+                "model": s.model,
             }
             for key, s in groups.items()
         ]
@@ -277,12 +286,12 @@ class Store:
             {**sender._asdict(), "watermark": mark.watermark, "done": json.dumps(sorted(mark.done)), "used": now}
             for sender, mark in marks.items()
         ]
+        for sender in forgotten:  # first: one of them may have come back within this commit
+            db.execute(RECEIVERS.delete().where(*(RECEIVERS.c[k] == v for k, v in sender._asdict().items())))
         self._upsert(db, RECEIVERS, values)
         gaps = [{**sender._asdict(), **gap._asdict()} for sender, mark in marks.items() for gap in mark.gaps]
         if gaps:
             db.execute(GAPS.insert(), gaps)
-        for sender in forgotten:
-            db.execute(RECEIVERS.delete().where(*(RECEIVERS.c[k] == v for k, v in sender._asdict().items())))
 
     def _put_events(self, db: sa.Connection, events: Sequence[Event]) -> list[Event]:
         """Number and insert the events whose id is not there yet."""

@@ -69,5 +69,5 @@ def _figures(reports: Mapping[str, dict[str, Any]]) -> list[str]:
     return [*lines, ""]
 
 
-def _with(value: float, limits: list[float]) -> str:
-    return f"{value:.3f} [{limits[0]:.3f}, {limits[1]:.3f}]"
+def _with(value: float, limits: list[float] | None) -> str:
+    return f"{value:.3f} [{limits[0]:.3f}, {limits[1]:.3f}]" if limits else f"{value:.3f} (one person: no interval)"

@@ -33,14 +33,16 @@ def examine(name: str, root: Path, checkpoint: Checkpoint) -> dict[str, Any]:
     """The report on every recording under `root`, with a word on which people the checkpoint had seen."""
     dataset = find_dataset(name)
     recordings = (dataset.unseen or dataset.read)(root)
-    seen = set(checkpoint.record.get("people", {}).get(name, {}).get("train", []))
+    roles = checkpoint.record.get("people", {}).get(name, {})
+    seen, calibrated = set(roles.get("train", [])), set(roles.get("validation", []))
     people = {r.person for r in recordings}
     report = examine_recordings(name, recordings, Predictor(checkpoint))
     report["split"] = {
         "people": len(people),
         "seen_in_training": sorted(people & seen),
-        "note": "every recording under the root; people seen in training make the figures optimistic"
-        if people & seen
+        "seen_in_calibration": sorted(people & calibrated),
+        "note": "every recording under the root; people seen in training or calibration make the figures optimistic"
+        if people & (seen | calibrated)
         else "every recording under the root; none of its people was in the training",
     }
     report["checkpoint"] = checkpoint.digest

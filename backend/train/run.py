@@ -24,7 +24,7 @@ from backend.train.evaluate import calibrate, cut_all
 from backend.train.examine import examine_recordings, summary
 from backend.train.loop import State, load_state, new_state, run_steps
 from backend.train.pictures import draw_confusion, draw_curves
-from backend.train.source import Mixture, Source, Split, read_splits
+from backend.train.source import Mixture, Source, Split, check_folds, read_splits
 from broker.errors import ConfigError, DataError
 
 
@@ -56,6 +56,7 @@ def train_folds(config: TrainConfig, root: Path, out: Path, resume: bool, consol
 
     With `resume`, folds that are done are kept. None when interrupted.
     """
+    check_folds(config, root)
     reports: dict[str, list[dict[str, Any]]] = {name: [] for name in config.datasets if _measurable(name)}
     for fold in range(config.folds):
         folder = out / f"fold-{fold}"

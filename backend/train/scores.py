@@ -106,14 +106,17 @@ def by_person(said_P: Ints, true_P: Ints, person_P: NDArray[np.str_]) -> dict[st
 
 
 def intervals(said_P: Ints, true_P: Ints, person_P: NDArray[np.str_], labels: int, seed: int = 0) -> dict[str, Any]:
-    """95 % intervals of accuracy and macro-F1 by a bootstrap over persons, who differ more than windows do."""
+    """95 % intervals of accuracy and macro-F1 by a bootstrap over persons, who differ more than windows do.
+
+    None for a single person: nobody can be told how another one differs.
+    """
     tables = np.stack([confusion(said_P[person_P == p], true_P[person_P == p], labels) for p in np.unique(person_P)])
     rng = np.random.default_rng(seed)
     drawn = [tables[rng.integers(len(tables), size=len(tables))].sum(0) for _ in range(RESAMPLES)]
-    limits = {}
+    limits: dict[str, list[float] | None] = {}
     for name, score in (("accuracy", accuracy), ("balanced_accuracy", balanced_accuracy), ("macro_f1", macro_f1)):
         low, high = np.percentile([score(t) for t in drawn], [2.5, 97.5])
-        limits[name] = [_round(low), _round(high)]
+        limits[name] = [_round(low), _round(high)] if len(tables) > 1 else None
     return {"level": 0.95, "units": len(tables), **limits}
 
 

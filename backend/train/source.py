@@ -18,7 +18,7 @@ from backend.data.recording import Recording, Segments, Sequence, Track, sequenc
 from backend.recipes import TrainConfig
 from backend.train.augment_audio import at_another_speed, followed_by
 from backend.train.batch import Crop, crop, overlay
-from broker.errors import DataError
+from broker.errors import ConfigError, DataError
 
 SECOND = 1_000_000_000
 
@@ -144,6 +144,21 @@ class Mixture:
                 one = overlay(one, self.sounds[rng.integers(len(self.sounds))].draw(rng))
             crops.append(one)
         return crops
+
+
+def check_folds(config: TrainConfig, root: Path) -> None:
+    """Raise ConfigError for a number of folds that the data cannot be split into, before anything is trained."""
+    if config.folds < 2:
+        raise ConfigError(f"--folds {config.folds}: at least 2, so that somebody is left to learn from")
+    for name in config.datasets:
+        recordings = DATASETS[name].read(root)
+        published = sorted({r.fold for r in recordings if r.fold is not None})
+        people = len({r.person for r in recordings})
+        if published and len(published) != config.folds:
+            folds = ", ".join(map(str, published))
+            raise ConfigError(f"--folds {config.folds}: {name} comes in folds {folds}; use --folds {len(published)}")
+        if people < config.folds:
+            raise ConfigError(f"--folds {config.folds}: {name} has {people} {DATASETS[name].unit}; use fewer folds")
 
 
 def read_splits(config: TrainConfig, root: Path) -> dict[str, Split]:
