@@ -205,7 +205,8 @@ def _read(path: Path) -> dict[str, Any]:
     """The settings of a device's file; paths in it are relative to it, wherever the command is called."""
     values = read_toml(path)
     spool, streams = values.get("spool"), values.get("streams")
-    for section, key in ((spool, "path"), *((row, "encoder") for row in streams or () if isinstance(streams, list))):
+    rows = streams if isinstance(streams, list) else []
+    for section, key in ((spool, "path"), *((row, "encoder") for row in rows)):
         if isinstance(section, dict) and isinstance(section.get(key), str):
             section[key] = path.parent / section[key]
     return values

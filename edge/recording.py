@@ -135,7 +135,10 @@ class RecordedDevice:
 
 
 async def record(site: str, device: str, sources: Sequence[Source], path: Path, seconds: float | None) -> int:
-    """Write what a device would publish to a file, until its sources end or for `seconds`; the number of frames."""
+    """Write what a device would publish to a file, until its sources end, for `seconds`, or until cancelled.
+
+    Returns the number of frames; what is written is whole however it ends.
+    """
     epoch, seq = uuid.uuid4().hex, 0
 
     async def drain(source: Source, out: FrameWriter) -> None:
@@ -145,7 +148,7 @@ async def record(site: str, device: str, sources: Sequence[Source], path: Path, 
             numbered = replace(frame, epoch=epoch, seq=seq, base=seq)
             out.write(topics.frames(site, device, stream), encode_frame(numbered))
 
-    with FrameWriter(path) as out, contextlib.suppress(TimeoutError):
+    with FrameWriter(path) as out, contextlib.suppress(TimeoutError, asyncio.CancelledError):
         async with asyncio.timeout(seconds):
             await asyncio.gather(*(drain(source, out) for source in sources))
     return seq

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 import subprocess
 import sys
 import time
@@ -228,6 +229,21 @@ def test_record_stops_after_its_seconds(tmp_path):
     again = edge("record", "-c", settings(tmp_path, 1), tmp_path / "a.frames")
     assert (again.returncode, again.stderr.count("\n")) == (1, 1)
     assert "is there already" in again.stderr
+
+
+def test_record_ended_by_ctrl_c_says_how_much_it_wrote(tmp_path):
+    out = tmp_path / "a.frames"
+    command = [sys.executable, "-m", "edge.cli", "record", "-c", str(settings(tmp_path, 1)), str(out)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            time.sleep(6.0)
+            process.send_signal(signal.SIGINT)
+            said = process.communicate(timeout=20)[0]
+        finally:
+            process.kill()
+    written = sum(1 for _ in read_frames(out))
+    assert (process.returncode, said) == (0, f"{written} windows in {out}\n")
+    assert written >= 2
 
 
 def test_a_recording_that_was_cut_off_gives_what_is_complete(tmp_path):

@@ -76,6 +76,13 @@ def test_what_is_wrong_is_named(toml, old, new, words):
         load(toml)
 
 
+@pytest.mark.parametrize("text", ["streams = 3", 'streams = ["a"]', "spool = 1", "streams = []"])
+def test_a_table_of_the_wrong_kind_is_named(tmp_path, text):
+    (tmp_path / "edge.toml").write_text(f'site = "home"\ndevice = "watch"\n{text}\n')
+    with pytest.raises(ConfigError, match=text.split()[0]):
+        load(tmp_path / "edge.toml")
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"none\.toml: No such file"):
         load(tmp_path / "none.toml")
