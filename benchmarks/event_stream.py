@@ -2,8 +2,8 @@
 
 Clips that the checkpoint has not seen are strung together in random order with pauses between them, and long silence
 follows: of digital zeros, and of a quiet room. The device's own cutter makes the windows, the model decides with its
-context, and the rules of serving make the events. Which clips are unseen, and which chose the threshold (the one of the
-best event F1 on their own stream), stands in the checkpoint's record.
+context, and the rules of serving make the events, with the checkpoint's own threshold (chosen on validation clips when
+it was trained). Which clips are unseen stands in its record.
 
     backend train --recipe esc10 --data DATA --out runs/esc10 --folds 4
     python benchmarks/event_stream.py --root DATA runs/esc10/fold-*
@@ -28,8 +28,10 @@ from backend.data.recording import AUDIBLE_SHARE
 from backend.model.history import History
 from backend.model.sensorlm import Decision, Predictor
 from backend.moment import StreamWindow
+from backend.serve.engine import served_rule
 from backend.serve.events import Track, step
 from backend.tasks import TASKS, EventRule
+from backend.train.examine import STUDENT_T
 from broker.errors import DataError
 from edge.sensors import Reading
 from edge.windows import Stream, WindowCutter
@@ -41,7 +43,6 @@ SPLIT_S = 2.0
 """A pause within a clip from which on what follows is an event of its own: the rule's cool-down."""
 LATE_S = 2.0
 """An event may still be on this long after its sound: a decision sees two seconds back."""
-THRESHOLDS = np.round(np.arange(0.3, 0.96, 0.05), 2)
 
 
 @dataclass(frozen=True)
@@ -193,25 +194,18 @@ def _f1(hits: int, wrong: int, missed: int) -> dict[str, float]:
     return {"f1": 2 * hits / max(2 * hits + wrong + missed, 1), "precision": precision, "recall": recall}
 
 
-def best_rule(stretch: Stretch) -> EventRule:
-    """The task's rule with the threshold of the best event F1; the highest of equals."""
-    rules = [replace(TASK.rule, on=float(on), off=min(TASK.rule.off, float(on) / 2)) for on in THRESHOLDS]
-    return max(rules, key=lambda rule: (event_scores(stretch, rule)["f1"], rule.on))
-
-
 def measure(checkpoint: Checkpoint, clips: Sequence[Recording], silence_s: float, seed: int) -> dict[str, Any]:
     """All figures of one checkpoint on the clips that it was not trained on."""
     predictor = Predictor(checkpoint)
     people = checkpoint.record["people"]["esc10"]
-    validation, test = ([c for c in clips if c.person in set(people[role])] for role in ("validation", "test"))
-    if not validation or not test:
-        raise DataError("the checkpoint's record names no clips for validation or test; train it with --folds")
+    test = [clip for clip in clips if clip.person in set(people["test"])]
+    if not test:
+        raise DataError("the checkpoint's record names no clips for test; train it with --folds")
     rng = np.random.default_rng(seed)
-    rule = best_rule(listen(predictor, clip_stream(validation, rng)))
+    rule = served_rule(TASK.rule, checkpoint.thresholds[TASK.name])
     stretch = listen(predictor, clip_stream(test, rng))
     report: dict[str, Any] = {
         "clips": len(test),
-        "validation_clips": len(validation),
         "rule": asdict(rule),
         "event": event_scores(stretch, rule),
         "window": window_scores(stretch, rule.on),
@@ -223,7 +217,7 @@ def measure(checkpoint: Checkpoint, clips: Sequence[Recording], silence_s: float
 
 
 def summary(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Mean of each figure over the checkpoints, with 1.96 standard errors on either side."""
+    """Mean of each figure over the checkpoints, with its 95 % interval by Student's t."""
     figures = {
         "event_f1": [r["event"]["f1"] for r in reports],
         "event_precision": [r["event"]["precision"] for r in reports],
@@ -238,7 +232,7 @@ def summary(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
         mean = float(np.mean(values))
         found[name] = {"mean": round(mean, 4)}
         if len(values) > 1:
-            error = 1.96 * float(np.std(values, ddof=1)) / len(values) ** 0.5
+            error = STUDENT_T[len(values) - 1] * float(np.std(values, ddof=1)) / len(values) ** 0.5
             found[name]["interval"] = [round(mean - error, 4), round(mean + error, 4)]
     return found
 

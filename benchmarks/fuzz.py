@@ -2,7 +2,8 @@
 
     python -m benchmarks.fuzz --frames 200000 --seed 1
 
-Every payload goes through the path of a live one: topic, decoding, receiver, alignment. Honest devices send in
+Every payload goes through the path of a live one: topic, decoding, receiver, alignment; events are decoded as a
+subscriber does. Honest devices send in
 between; that each of their windows comes through, in order, is what "stops nothing" means. Prints one line of JSON
 and writes it to benchmarks/results/fuzz.json.
 """
@@ -30,7 +31,16 @@ from backend.serve.ingest import Ingest, Limits, Receipt, Verdict
 from backend.serve.store import Commit, Store
 from broker import topics
 from broker.errors import MessageError
-from broker.messages import Frame, decode_status, encode_frame
+from broker.messages import (
+    Event,
+    Frame,
+    Status,
+    StreamInfo,
+    decode_event,
+    decode_status,
+    encode_frame,
+    encode_json,
+)
 
 RESULT = Path(__file__).parent / "results" / "fuzz.json"
 T0 = 1_700_000_000_000_000_000
@@ -39,12 +49,28 @@ _ODD: tuple[Any, ...] = (
     float("inf"), "", "x" * 300, "\0", "🦂", b"", b"\xff" * 40, [], [[]], [1] * 200, {}, {"a": {}}, {1: 2}, {"v": 1},
     "raw", "tokens", "f4", "audio", "imu",
 )  # fmt: skip
+_ODD_JSON: tuple[Any, ...] = (
+    10**400, -(10**400), 10**4000, "\ud800", *[odd for odd in _ODD if not isinstance(odd, bytes | dict)], {"a": 10**400},
+)  # fmt: skip
 
 
 def honest_frame(seq: int, slot: int, epoch: str) -> Frame:
     """A good frame of motion."""
     data = np.full((50, 6), seq % 9, np.float32)
     return Frame(epoch, seq, 1, "imu", "wrist", "raw", T0 + slot * HOP_NS, 50.0, data, facts={"imu.rms": 1.0})
+
+
+def honest_status(device: str) -> bytes:
+    """A good word of a device on itself."""
+    info = StreamInfo("imu", "imu", "wrist", ("m/s2",) * 6, 50.0, 1.0, 0.5)
+    return encode_json(Status("online", f"{device}-epoch", (info,), "1", "2026-01-01T00:00:00Z"))
+
+
+def honest_event(device: str) -> bytes:
+    """A good event."""
+    moments = ("2026-01-01T00:00:01Z", "2026-01-01T00:00:00Z", 1.0)
+    weights, facts = {f"{device}/imu": 1.0}, {f"{device}/imu/imu.rms": 9.8}
+    return encode_json(Event("i", 1, "s", device, "t", "start", "WALKING", 0.9, *moments, "i", weights, facts, "m"))
 
 
 class Mutator:
@@ -60,6 +86,25 @@ class Mutator:
         for _ in range(self.chance.choice((1, 1, 1, 1, 2, 3))):
             payload = self.chance.choice(self._ways)(payload)
         return payload
+
+    def spoil_json(self, payload: bytes) -> bytes:
+        """A JSON message with one or two values replaced or missing at any depth, some with bytes spoiled, too."""
+        body = json.loads(payload)
+        for _ in range(self.chance.choice((1, 1, 2))):
+            within = self._inner(body)
+            key = self.chance.choice(list(within) if isinstance(within, dict) else range(len(within)))
+            if self.chance.random() < 0.1:
+                del within[key]
+            else:
+                within[key] = self.chance.choice(_ODD_JSON)
+        spoiled = json.dumps(body).encode()
+        return self.chance.choice((self._flip, self._cut))(spoiled) if self.chance.random() < 0.1 else spoiled
+
+    def _inner(self, body: Any) -> Any:
+        """The message or, as often as not, a list or map within it; never an empty one."""
+        within = [value for value in (body.values() if isinstance(body, dict) else body) if value]
+        deeper = [value for value in within if isinstance(value, dict | list)]
+        return self._inner(self.chance.choice(deeper)) if deeper and self.chance.random() < 0.5 else body
 
     def _flip(self, payload: bytes) -> bytes:
         data = bytearray(payload)
@@ -129,9 +174,12 @@ class Front:
             if isinstance(parsed, topics.StatusTopic):
                 self._keep(self.aligner.status(parsed.site, parsed.device, decode_status(payload)))
                 return "status"
+            if isinstance(parsed, topics.EventTopic):
+                decode_event(payload)
+                return "event"
         except MessageError as error:
             self.ingest.bury(topic, payload, error.reason, str(error))
-            return "bad topic or status"
+            return "bad topic, status or event"
         if not isinstance(parsed, topics.FrameTopic):
             return "not for us"
         verdict, _, accepted = self.ingest.take(parsed, payload)
@@ -206,6 +254,15 @@ def _send(front: Front, frames: int, chance: random.Random) -> tuple[Counter[str
         if i % 100 == 0:
             next_seq = dict.fromkeys(devices, 1)
         device = chance.choice(devices)
+        if chance.random() < 0.1:
+            topic, payload = chance.choice(
+                (
+                    (topics.status("s", device), honest_status(device)),
+                    (topics.events("s", device, "t"), honest_event(device)),
+                )
+            )
+            outcomes[front.take(topic, mutator.spoil_json(payload))] += 1
+            continue
         good = honest_frame(next_seq[device], i // 10 + chance.randrange(6), f"e{i // 100}")
         topic = f"iotlm/frames/s/{device}/imu"
         if chance.random() < 0.05:

@@ -14,6 +14,7 @@ sensor = "simulator"            # `edge sensors` lists them
 modality = "imu"
 placement = "wrist"             # rate, window_s, hop_s
 encoder = "imu.onnx"            # relative to this file; left out: windows travel raw. provider = "cuda"
+host_facts = true               # temperature, fan and battery of the device travel with the windows
 options = { seed = 1 }          # the sensor's own
 """
 
@@ -92,6 +93,7 @@ class StreamConfig(Section):
     hop_s: float = Field(default=0.0, ge=0)
     encoder: Path | None = None
     provider: str = "cpu"
+    host_facts: bool = False
     options: dict[str, Any] = Field(default_factory=dict)
 
 

@@ -20,6 +20,7 @@ from edge.encoder import Encoder
 from edge.metrics import Metrics
 from edge.recording import record
 from edge.sensors import SENSORS
+from edge.sensors.host import HostFacts
 from edge.sources import SensorSource, stream_for
 from edge.spool import Spool
 
@@ -101,5 +102,13 @@ def _open(config: EdgeConfig, row: StreamConfig, clock: Clock, metrics: Metrics)
     sensor = SENSORS[row.sensor](row.options, stream, clock)
     patient = row.sensor in _PATIENT
     return SensorSource(
-        config.site, config.device, stream, sensor, clock, encoder=encoder, patient=patient, metrics=metrics
+        config.site,
+        config.device,
+        stream,
+        sensor,
+        clock,
+        encoder=encoder,
+        patient=patient,
+        metrics=metrics,
+        host_facts=HostFacts() if row.host_facts else None,
     )

@@ -49,6 +49,7 @@ class SensorSource:
         site, device: whose sensor it is; they enter the windows' trace ids.
         encoder: makes tokens of the windows; without one they travel raw.
         patient: see `Source`.
+        host_facts: what the device says of itself, to travel with every window.
 
     Raises:
         ConfigError: sensor, stream and encoder do not fit each other.
@@ -65,6 +66,7 @@ class SensorSource:
         encoder: Encoder | None = None,
         patient: bool = False,
         metrics: Metrics | None = None,
+        host_facts: Callable[[], dict[str, float]] | None = None,
     ) -> None:
         if sensor.modality != stream.modality:
             raise ConfigError(f"stream {stream.name}: modality {stream.modality}, its sensor gives {sensor.modality}")
@@ -72,7 +74,7 @@ class SensorSource:
             encoder.check(stream)
         self.patient = patient
         self._stream, self._sensor, self._encoder, self._clock = stream, sensor, encoder, clock
-        self._metrics = metrics or Metrics()
+        self._metrics, self._host_facts = metrics or Metrics(), host_facts
         self._name = f"{site}/{device}/{stream.name}"
 
     @property
@@ -119,7 +121,7 @@ class SensorSource:
             data=data,
             scale=scale,
             encoder="" if encoder is None else encoder.digest,
-            facts=facts(window),
+            facts=facts(window) | (self._host_facts() if self._host_facts else {}),
             quality=quality,
             clock="synced" if self._clock.synced() else "unsynced",
             trace=traceparent(f"{self._name}/{window.t0}"),

@@ -9,15 +9,18 @@ import pytest
 import soundfile
 
 from broker.errors import ConfigError, DataError
+from broker.messages import decode_frame, encode_frame
 from edge.clock import ManualClock
+from edge.facts import FACTS
 from edge.sensors import SENSORS, Reading, Sensor
-from edge.sensors.host import AccelerometerSensor, facts, survey
+from edge.sensors.host import AccelerometerSensor, HostFacts, facts, survey
 from edge.sensors.listing import available
 from edge.sensors.microphone import MicrophoneSensor, SampleClock, portaudio
 from edge.sensors.options import parse_time
 from edge.sensors.replay import ReplaySensor, plan, tracks
 from edge.simulator import Scene
-from edge.windows import SECOND, Stream, cut
+from edge.sources import SensorSource
+from edge.windows import SECOND, Stream, Window, cut
 
 T0 = 1_700_000_000 * SECOND
 IMU, AUDIO = Stream("imu", "imu", "wrist"), Stream("mic", "audio", "room")
@@ -320,3 +323,16 @@ def test_every_sensor_of_the_table_is_listed():
     rows = available()
     assert [row.sensor for row in rows] == [*SENSORS, "host"]
     assert all(row.detail for row in rows)
+
+
+def test_what_the_host_says_of_itself_travels_with_the_windows():
+    stream = Stream("imu", "imu", "wrist")
+    sensor = SENSORS["simulator"]({"seed": 1}, stream, ManualClock())
+    source = SensorSource("home", "pi", stream, sensor, ManualClock(), host_facts=lambda: {"host.temperature": 41.5})
+    window = Window(stream, 0, 50.0, np.ones((50, 6), np.float32), 1.0)
+    travelled = decode_frame(encode_frame(source.frame(window))).facts
+    assert travelled["host.temperature"] == 41.5
+    assert travelled["imu.peak"] > 0
+    remembered = HostFacts(every_s=60.0)
+    assert remembered() is remembered()
+    assert remembered().keys() <= FACTS.keys()

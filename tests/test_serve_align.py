@@ -17,13 +17,18 @@ KEY = GroupKey("s", "home")
 class Bench:
     """An aligner with a clock that the test turns."""
 
-    def __init__(self, groups: dict[str, list[str]] | None = None, closed: dict[GroupKey, int] | None = None) -> None:
+    def __init__(
+        self,
+        groups: dict[str, list[str]] | None = None,
+        closed: dict[GroupKey, int] | None = None,
+        lateness_s: float = 1.0,
+    ) -> None:
         self.now = 0.0
         self.aligner = Aligner(
             Grouping(groups if groups is not None else {"home": ["a", "b"]}),
             closed or {},
             hop_ns=HOP_NS,
-            lateness_s=1.0,
+            lateness_s=lateness_s,
             idle_s=5.0,
             clock=lambda: self.now,
         )
@@ -238,24 +243,45 @@ def test_streams_of_a_group_are_bounded(count: int):
     assert [c.by for c in closed] == ["unusable"] * (count - 128)  # what an event can name
 
 
-@pytest.mark.parametrize("skew_s", [20, 40, 3600])
-def test_a_wrong_clock_blocks_nobody(skew_s):
+@pytest.mark.parametrize("streams", [("imu",), ("imu", "mic")])
+@pytest.mark.parametrize("skew_s", [20, 40, 60, 3600])
+def test_a_wrong_clock_blocks_nobody(skew_s: int, streams: tuple[str, ...], caplog: pytest.LogCaptureFixture):
     """Two devices with 64 windows on their way at most, one of them with a clock that is ahead: both keep going."""
     bench = Bench()
-    bench.online("a"), bench.online("b")
+    bench.online("a", *streams), bench.online("b")
     unacknowledged = {"a": 0, "b": 0}
     waiting, by = {"a": 0, "b": 0}, []
     for step in range(1200):  # ten minutes
         closed = bench.wait(0.5)
-        for device, ahead in (("a", 2 * skew_s), ("b", 0)):
+        for device, ahead, names in (("a", 2 * skew_s, streams), ("b", 0, ("imu",))):
             waiting[device] += 1
-            while waiting[device] and unacknowledged[device] < 64:
+            while waiting[device] and unacknowledged[device] + len(names) <= 64:
                 waiting[device] -= 1
-                unacknowledged[device] += 1
-                closed += bench.window(device, 1000 + step - waiting[device] + ahead)
+                unacknowledged[device] += len(names)
+                for name in names:
+                    closed += bench.window(device, 1000 + step - waiting[device] + ahead, name)
         for one in closed:
             by.append(one.by)
             for receipt in one.receipts:
                 unacknowledged[receipt.sender.device] -= 1
     assert max(waiting.values()) <= 64
-    assert ("late" in by) == (skew_s > 30)
+    assert ("late" in by) == ("overdue" in by) == (skew_s > 30)
+    assert [record.message.split("'")[1] for record in caplog.records] == ["s/b/imu"] * (skew_s > 30)
+
+
+def test_a_lateness_beyond_the_longest_wait_counts():
+    bench = Bench(lateness_s=60.0)
+    bench.online("a"), bench.online("b")
+    bench.window("a", 0)
+    for slot in range(1, 120):
+        assert bench.wait(0.4) + bench.window("a", 100 + slot) == []
+
+
+def test_a_grid_that_fits_no_slot_is_told_once(caplog: pytest.LogCaptureFixture):
+    bench = Bench()
+    for _ in range(2):
+        for name, window_s, hop_s in (("imu", 2.0, 0.25), ("mic", 1.0, 0.5)):
+            info = StreamInfo(name, "imu", "wrist", (), 50.0, window_s, hop_s)
+            bench.aligner.status("s", "a", Status("online", "e", (info,), "0", ""))
+    (record,) = caplog.records
+    assert "'s/a/imu' sends windows of 2 s every 0.25 s, the backend takes 1 s every 0.5 s" in record.message

@@ -52,6 +52,15 @@ def test_it_becomes_ready_and_ends_when_asked(mosquitto, tmp_path: Path, checkpo
     assert (process.returncode, out, err) == (0, "", "")
 
 
+def test_a_broker_of_ipv6_is_understood(tmp_path: Path, checkpoint: Path):
+    command = serve("--broker", "[::1]:1", "--checkpoint", str(checkpoint), "--http-port", "0", "--store", ":memory:")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        said = [process.stdout.readline() for _ in range(2)]
+        process.kill()
+    assert "takes frames from ::1:1," in said[1]
+
+
 def test_a_taken_port_and_a_missing_checkpoint_are_one_line_each(tmp_path: Path, checkpoint: Path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -59,6 +68,7 @@ def test_a_taken_port_and_a_missing_checkpoint_are_one_line_each(tmp_path: Path,
             (["--http-port", port, "--checkpoint", str(checkpoint)], f"http.port {port}"),
             (["--http-port", "0", "--checkpoint", str(tmp_path / "none")], "none"),
             (["--http-port", "0", "--group", "home"], "--group 'home'"),
+            (["--http-port", "0", "--checkpoint", str(checkpoint), "--device", "cuda:99"], "device 'cuda:99'"),
         ):
             command = serve(*flags, "--store", str(tmp_path / "s.db"))
             done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 from prometheus_client import generate_latest
 
@@ -16,10 +17,10 @@ from backend.serve.engine import Engine
 from backend.serve.pipeline import Pipeline
 from backend.serve.store import WINDOWS, GroupState, Store
 from broker import topics
-from broker.link import Link, MqttLink
+from broker.link import Link, Message, MqttLink
 from broker.memory import Faults, MemoryBroker, MemoryLink
-from broker.messages import Event, Frame, decode_event
-from tests.serving import HOP, T0, Device, imu_frame, new_metrics, small_model
+from broker.messages import Event, Frame, decode_event, encode_json
+from tests.serving import HOP, T0, Device, imu_frame, new_metrics, small_model, status
 
 
 def rows(store: Store, table: sa.Table) -> list[sa.Row]:
@@ -179,6 +180,32 @@ async def test_a_poisonous_window_stops_nothing(tmp_path: Path):
         assert 'iotlm_failures_total{stage="encode"} 1.0' in generate_latest(pipeline._metrics.registry).decode()
     assert sum(committed(store).values()) == 40
     assert store.events(0, 1000)
+
+
+async def test_what_nobody_thought_of_stops_nothing(tmp_path: Path):
+    """A check that fails in its own way costs a window its moment, and no one else anything."""
+
+    class Faulty(Slow):
+        def check(self, window) -> None:
+            if window.t0 == T0 + 7 * HOP:
+                raise OverflowError("nobody thought of this")
+
+    broker, store = MemoryBroker(), Store(f"sqlite:///{tmp_path}/s.db")
+    async with MemoryLink(broker) as a, serving(MemoryLink(broker), store, Faulty(small_model(), 0)) as pipeline:
+        await asyncio.wait_for(Device(a, "s", "watch", recording(1, 40)).run(), 30)
+        assert [letter.reason for letter in pipeline.ingest.dead_letters] == ["unexpected"]
+    assert sum(committed(store).values()) == 40
+
+
+async def test_a_message_that_cannot_be_handled_is_buried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object) -> None:
+        raise OverflowError("nobody thought of this")
+
+    store = Store(f"sqlite:///{tmp_path}/s.db")
+    async with serving(MemoryLink(MemoryBroker()), store, small_model()) as pipeline:
+        monkeypatch.setattr(pipeline.aligner, "status", fail)
+        pipeline.take(Message(topics.status("s", "watch"), encode_json(status()), False))
+        assert [letter.reason for letter in pipeline.ingest.dead_letters] == ["unexpected"]
 
 
 def test_the_state_of_another_model_is_left_behind():

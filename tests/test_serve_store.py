@@ -106,6 +106,25 @@ def test_forgotten_senders_are_gone(path: Path):
     assert store.load().marks == {}
 
 
+def test_a_sender_that_came_back_within_a_commit_is_not_forgotten(path: Path):
+    store = open_store(path)
+    store.commit(commit(1, 1), publish=True)
+    store.commit(Commit(marks={SENDER: Mark(7)}, forgotten=[SENDER]), publish=True)
+    assert store.load().marks == {SENDER: Mark(7)}
+
+
+def test_a_failing_removal_of_old_rows_fails_no_commit_and_is_tried_again(path: Path):
+    store = open_store(path, keep_windows=500)
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TRIGGER refuse BEFORE DELETE ON windows BEGIN SELECT RAISE(ABORT, 'disk'); END")
+    assert [e.id for e in store.commit(commit(1, 2000, "a"), publish=True)] == ["a"]
+    assert count(path, "windows") == 2000
+    with sqlite3.connect(path) as db:
+        db.execute("DROP TRIGGER refuse")
+    assert [e.offset for e in store.commit(commit(2001, 2001, "b"), publish=True)] == [2]
+    assert count(path, "windows") == 500
+
+
 def test_old_rows_are_removed(path: Path):
     store = open_store(path, keep_windows=500, keep_events=20)
     for i in range(40):

@@ -5,7 +5,8 @@ A moment gathers one group's windows of one slot. Moments of a group close in or
 * complete: every stream that an online device announced has delivered this slot or a later one;
 * watermark: the newest event time seen in the group, less the lateness, has passed the moment, and each missing
   stream has been silent for the lateness in wall time, too (so that a device that is merely behind, in a replay
-  faster than life or after an outage, is waited for while it keeps delivering), or the moment has waited for long;
+  faster than life or after an outage, is waited for while it keeps delivering);
+* overdue: the same, but the missing stream keeps delivering for other times, and the moment has waited for long;
 * idle: nothing came for the group for a while.
 
 What comes after its moment has closed is late: it is committed and raises nothing. Which windows a moment holds
@@ -20,14 +21,16 @@ from typing import NamedTuple
 
 from backend.moment import Moment, StreamWindow
 from backend.serve.ingest import Accepted, Receipt
-from broker.messages import Status
+from broker.messages import Status, StreamInfo
+from broker.modalities import MODALITIES
+
+log = logging.getLogger(__name__)
 
 HOP_NS = 500_000_000
 """Length of a slot, ns: the hop of every modality's windows, which lie on a grid from the UTC epoch."""
-log = logging.getLogger(__name__)
-
 _MAX_STREAMS = 128  # of one group: what an event can attribute
 _MAX_WARNED = 1_000
+_BEHIND = "delivers, but for times far behind its group: check the devices' clocks"
 
 
 class GroupKey(NamedTuple):
@@ -41,8 +44,8 @@ class GroupKey(NamedTuple):
 class Closed:
     """What is to be committed together: a moment, or None for windows that belong to no moment.
 
-    `by` is complete, watermark, idle, late, unusable, or `gone`: the group's devices are all offline and silent, so
-    its episodes are over.
+    `by` is complete, watermark, overdue, idle, late, unusable, or `gone`: the group's devices are all offline and
+    silent, so its episodes are over.
     """
 
     group: GroupKey
@@ -109,8 +112,9 @@ class Aligner:
         closed: newest slot committed of each group, from the store.
         hop_ns: length of a slot.
         lateness_s: how far the newest event time may run ahead of a missing window.
-        max_wait_s: wall time that a moment waits for a stream that keeps delivering, but is behind. Replays faster than
-            life need a little of it; two devices whose clocks are further apart than this would block each other.
+        max_wait_s: wall time, if longer than the lateness, that a moment waits for a stream that keeps delivering, but
+            is behind. Replays faster than life need a little of it. It frees a device whose clock is ahead of its
+            group's: its unacknowledged frames fill its sender's window, and none of its own can open that again.
         idle_s: wall time without any window after which a group's moments close.
         clock: monotonic seconds.
         max_groups: groups kept at most; further ones are not followed (their windows count as late).
@@ -130,7 +134,7 @@ class Aligner:
     ) -> None:
         self._grouping, self._hop_ns, self._clock, self._max_groups = grouping, hop_ns, clock, max_groups
         self._lateness_s, self._idle_s = lateness_s, idle_s
-        self._max_wait_s, self._warned = max_wait_s, set[str]()
+        self._max_wait_s, self._warned = max(max_wait_s, lateness_s), set[tuple[str, str]]()
         self._lateness_slots = round(lateness_s * 1e9 / hop_ns)
         self._groups = {
             key: _Group(slot, set(grouping.members(key)), active=clock(), gone=False) for key, slot in closed.items()
@@ -156,6 +160,8 @@ class Aligner:
         group.known.add(device)
         if status.state == "online":
             group.awaited[device] = frozenset(f"{device}/{info.name}" for info in status.streams)
+            for info in status.streams:
+                self._check_grid(f"{site}/{device}/{info.name}", info)
         else:
             group.awaited.pop(device, None)
         return self._close(key, group)
@@ -207,42 +213,49 @@ class Aligner:
         closed = []
         while group.open:
             slot = min(group.open)
-            by = self._verdict(group, slot)
+            by = self._verdict(key, group, slot)
             if by is None:
                 break
             closed.append(self._finish(key, group, slot, by))
         return closed
 
-    def _verdict(self, group: _Group, slot: int) -> str | None:
+    def _verdict(self, key: GroupKey, group: _Group, slot: int) -> str | None:
         """Why the oldest moment may close now, or None."""
         moment, now = group.open[slot], self._clock()
         awaited = frozenset().union(*group.awaited.values())
-        missing = [key for key in awaited if not self._has_passed(group, key, slot)]
+        missing = [name for name in awaited if not self._has_passed(group, name, slot)]
         unknown = group.absent or any(window.device not in group.known for window in moment.windows.values())
         if not missing and not unknown:
             return "complete"
         if group.newest - self._lateness_slots < slot:
             return None
-        silent = [group.streams[key].progress for key in missing if key in group.streams]
-        last = max([moment.since, *silent])
-        waited = now - moment.since
-        if (missing or group.absent) and now - last < self._lateness_s and waited < self._max_wait_s:
-            return None
-        if waited >= self._max_wait_s and missing:
-            self._warn(missing)
+        heard = max([moment.since, *[group.streams[name].progress for name in missing if name in group.streams]])
+        if (missing or group.absent) and now - heard < self._lateness_s:
+            if now - moment.since < self._max_wait_s:
+                return None
+            for name in missing:
+                self._warn(f"{key.site}/{name}", _BEHIND)
+            return "overdue"
         group.absent.clear()  # they had their chance; their status brings them in at any time
         return "watermark"
 
-    def _warn(self, missing: list[str]) -> None:
-        """Say once per stream that it delivers, but for other times than its group."""
-        for key in missing:
-            if key not in self._warned and len(self._warned) < _MAX_WARNED:
-                self._warned.add(key)
-                log.warning("%s is far behind its group and no longer waited for; check the devices' clocks", key)
+    def _check_grid(self, stream: str, info: StreamInfo) -> None:
+        """Say so when a stream announces windows that will not fit the slots."""
+        row = MODALITIES.get(info.modality)
+        if row is not None and (info.window_s, info.hop_s) != (row.window_s, row.hop_s):
+            theirs = f"sends windows of {info.window_s:g} s every {info.hop_s:g} s"
+            ours = f"the backend takes {row.window_s:g} s every {row.hop_s:g} s of {row.name}"
+            self._warn(stream, f"{theirs}, {ours}: leave window_s and hop_s out of the device's settings")
+
+    def _warn(self, stream: str, text: str) -> None:
+        """Say a thing about a stream once."""
+        if (stream, text) not in self._warned and len(self._warned) < _MAX_WARNED:
+            self._warned.add((stream, text))
+            log.warning("stream %.200r %s", stream, text)  # quoted: the name is the device's own word
 
     @staticmethod
-    def _has_passed(group: _Group, key: str, slot: int) -> bool:
-        stream = group.streams.get(key)
+    def _has_passed(group: _Group, name: str, slot: int) -> bool:
+        stream = group.streams.get(name)
         return stream is not None and stream.newest >= slot
 
     def _finish(self, key: GroupKey, group: _Group, slot: int, by: str) -> Closed:

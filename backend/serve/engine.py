@@ -75,7 +75,7 @@ class Engine:
         self, model: Model, groups: Mapping[GroupKey, GroupState], metrics: Metrics, *, hop_ns: int, update_s: float
     ) -> None:
         self._model, self._metrics, self._hop_ns, self._update_s = model, metrics, hop_ns, update_s
-        self._rules = {name: _rule(task.rule, model.thresholds.get(name)) for name, task in TASKS.items()}
+        self._rules = {name: served_rule(task.rule, model.thresholds.get(name)) for name, task in TASKS.items()}
         self._groups = {
             key: _Group(s.slot, History.from_bytes(s.history), self._episodes(s.episodes))
             if s.model == model.digest
@@ -160,7 +160,7 @@ class Engine:
         return GroupState(group.slot, group.history.to_bytes(), group.episodes.state(), self._model.digest)
 
 
-def _rule(rule: EventRule, threshold: float | None) -> EventRule:
+def served_rule(rule: EventRule, threshold: float | None) -> EventRule:
     """The task's rule with the checkpoint's own threshold; the lower one never lies above the upper."""
     on = rule.on if threshold is None else threshold
     return replace(rule, on=on, off=min(rule.off, on))

@@ -6,6 +6,7 @@ counted as lost. `Ingest` holds the receivers and turns frames into windows. A b
 bounded log and stops nothing. It refuses to know about time slots, the model and the database.
 """
 
+import logging
 import re
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -22,6 +23,8 @@ from broker import topics
 from broker.errors import IotlmError, MessageError
 from broker.messages import LIMIT, Frame, decode_frame
 from broker.modalities import MODALITIES
+
+log = logging.getLogger(__name__)
 
 _EPOCH = re.compile(r"[0-9A-Za-z-]{1,64}")
 _MAX_SEQ = (1 << 63) - 1  # what a database integer holds
@@ -317,6 +320,9 @@ class Ingest:
             self.bury(topics.frames(topic.site, topic.device, topic.stream), payload, error.reason, str(error))
         except IotlmError as error:
             self.bury(topics.frames(topic.site, topic.device, topic.stream), payload, "unusable", str(error))
+        except Exception:  # the frame is in custody: it has to reach the commit, or its device would stall
+            log.exception("a window of %s/%s/%s could not be checked", topic.site, topic.device, topic.stream)
+            self.bury(topics.frames(topic.site, topic.device, topic.stream), payload, "unexpected", "see the log")
         else:
             return window
         return None

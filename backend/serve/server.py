@@ -102,7 +102,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _load_model(config: ServeConfig) -> "Predictor":
-    """Torch enters the process here; one thread, because the event loop and the broker need the other cores."""
+    """Torch enters the process here; half the threads, because the event loop and the broker need the other cores."""
     import torch
 
     from backend.checkpoint import load_checkpoint
@@ -110,6 +110,11 @@ def _load_model(config: ServeConfig) -> "Predictor":
 
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
+    try:
+        torch.zeros(1, device=config.device).item()
+    except (RuntimeError, AssertionError) as error:  # the latter: torch without CUDA
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"device {config.device!r}: {reason}; --device cpu works everywhere") from None
     return Predictor(load_checkpoint(config.checkpoint), config.device)
 
 

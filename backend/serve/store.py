@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from backend.serve.align import GroupKey
 from backend.serve.ingest import Mark, Receipt, Sender
@@ -217,7 +217,7 @@ class Store:
             self._cursor = events[-1].offset
         try:
             self._prune(len(commit.windows))
-        except OperationalError as error:  # the commit is durable all the same; the next one prunes
+        except DBAPIError as error:  # the commit is durable all the same; the next one prunes
             log.warning("old rows could not be removed: %s", error.orig)
         return events if publish else []
 
@@ -325,13 +325,13 @@ class Store:
         self._unpruned += windows
         if self._unpruned < max(1_000, self._keep_windows // 100):
             return
-        self._unpruned = 0
         with self._engine.begin() as db:
             for table in (WINDOWS, DECISIONS, GAPS):
                 newest = db.scalar(sa.select(sa.func.max(table.c.row))) or 0
                 db.execute(table.delete().where(table.c.row <= newest - self._keep_windows))
             oldest = min(self._next - self._keep_events, self._cursor)
             db.execute(EVENTS.delete().where(EVENTS.c.offset < oldest))
+        self._unpruned = 0
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -4,6 +4,7 @@ Temperatures and fans belong to none of the modalities, so they make no stream: 
 can ride on any frame, `survey` lists them one by one.
 """
 
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,19 @@ def facts() -> dict[str, float]:
     for each in survey():
         out[names[each.unit]] = max(out.get(names[each.unit], -np.inf), each.value)
     return out
+
+
+class HostFacts:
+    """`facts()`, read anew every few seconds: temperatures move slowly, and reading them takes longer than a window."""
+
+    def __init__(self, every_s: float = 5.0) -> None:
+        self._every_s, self._read_at, self._facts = every_s, -every_s, dict[str, float]()
+
+    def __call__(self) -> dict[str, float]:
+        """The newest facts."""
+        if time.monotonic() - self._read_at >= self._every_s:
+            self._read_at, self._facts = time.monotonic(), facts()
+        return self._facts
 
 
 def accelerometers(root: Path = IIO) -> dict[str, Path]:
