@@ -50,7 +50,8 @@ _ODD: tuple[Any, ...] = (
     "raw", "tokens", "f4", "audio", "imu",
 )  # fmt: skip
 _ODD_JSON: tuple[Any, ...] = (
-    10**400, -(10**400), 10**4000, "\ud800", *[odd for odd in _ODD if not isinstance(odd, bytes | dict)], {"a": 10**400},
+    10**400, -(10**400), 10**4000, "\ud800", {"a": 10**400},
+    *[odd for odd in _ODD if not isinstance(odd, bytes | dict)],
 )  # fmt: skip
 
 
