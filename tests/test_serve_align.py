@@ -284,4 +284,13 @@ def test_a_grid_that_fits_no_slot_is_told_once(caplog: pytest.LogCaptureFixture)
             info = StreamInfo(name, "imu", "wrist", (), 50.0, window_s, hop_s)
             bench.aligner.status("s", "a", Status("online", "e", (info,), "0", ""))
     (record,) = caplog.records
-    assert "'s/a/imu' sends windows of 2 s every 0.25 s, the backend takes 1 s every 0.5 s" in record.message
+    assert "'s/a/imu': sends windows of 2 s every 0.25 s, the backend takes 1 s every 0.5 s" in record.message
+
+
+def test_a_recording_that_is_played_long_after_is_told_once_and_a_resend_is_not(caplog: pytest.LogCaptureFixture):
+    bench = Bench({}, closed={GroupKey("s", "a"): 10_000})
+    assert [c.by for slot in (9_990, 9_995) for c in bench.window("a", slot)] == ["late", "late"]
+    assert not caplog.records
+    assert [c.by for slot in (10, 11) for c in bench.window("a", slot)] == ["late", "late"]
+    (record,) = caplog.records
+    assert "'s/a/imu'" in record.message and "4995 s older" in record.message and "--now" in record.message

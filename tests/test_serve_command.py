@@ -1,5 +1,6 @@
 """`backend serve` as a process: it says what it does, answers, ends cleanly, and fails in one line."""
 
+import contextlib
 import re
 import signal
 import socket
@@ -50,6 +51,26 @@ def test_it_becomes_ready_and_ends_when_asked(mosquitto, tmp_path: Path, checkpo
         finally:
             process.kill()
     assert (process.returncode, out, err) == (0, "", "")
+
+
+def test_two_backends_on_one_broker_leave_each_other_alone(mosquitto, tmp_path: Path, checkpoint: Path):
+    """Under one client id they would throw each other out for ever."""
+    common = ["--broker", f"127.0.0.1:{mosquitto.port}", "--checkpoint", str(checkpoint), "--http-port", "0"]
+    with contextlib.ExitStack() as stack:
+        urls = []
+        for name in ("one", "two"):
+            command = serve(*common, "--store", str(tmp_path / f"{name}.db"))
+            process = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+            stack.callback(process.kill)
+            assert process.stdout is not None
+            address = re.match(r"http://\S+/", process.stdout.readline())
+            assert address
+            urls.append(address[0])
+        for url in urls:
+            wait_until(lambda url=url: "iotlm_broker_connected 1.0" in httpx.get(f"{url}metrics").text)
+        time.sleep(2.0)  # long enough for several rounds of being thrown out and coming back
+        for url in urls:
+            assert "iotlm_broker_sessions_total 1.0" in httpx.get(f"{url}metrics").text
 
 
 def test_a_broker_of_ipv6_is_understood(tmp_path: Path, checkpoint: Path):

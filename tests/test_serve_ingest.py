@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import generate_latest
 
+from backend.moment import StreamWindow
 from backend.serve.ingest import Gap, Ingest, Limits, Mark, Receiver, Sender, Verdict
 from broker.errors import DataError
 from broker.messages import encode_frame
@@ -211,3 +212,16 @@ def test_a_number_committed_before_a_crash_does_not_stall_its_device():
     evicted = Receiver(Mark(10, frozenset({12})))
     assert evicted.offer(12, 12) == (Verdict.COMMITTED, 1)
     assert evicted.watermark == 12
+
+
+def test_a_person_hears_once_of_each_topic_and_reason_why_frames_lead_to_nothing(caplog: pytest.LogCaptureFixture):
+    def refuse(window: StreamWindow) -> None:
+        raise DataError("tokens of another encoder; export the encoder of this checkpoint")
+
+    ingest = new_ingest(usable=refuse)
+    for seq in (1, 2, 3):
+        ingest.take(TOPIC, encode_frame(imu_frame(seq, seq)))
+    ingest.take(FrameTopic("s", "watch", "hip"), b"?")
+    first, second = (record.message for record in caplog.records)
+    assert "iotlm/frames/s/watch/imu" in first and "export the encoder" in first and "/dead-letters" in first
+    assert "iotlm/frames/s/watch/hip" in second

@@ -14,23 +14,24 @@ therefore depends on event time, not on the order of arrival, as long as no devi
 argument, nothing is awaited here, and the module refuses to know about the wire, the model and the store.
 """
 
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from backend.moment import Moment, StreamWindow
 from backend.serve.ingest import Accepted, Receipt
+from backend.serve.notices import Notices
 from broker.messages import Status, StreamInfo
 from broker.modalities import MODALITIES
-
-log = logging.getLogger(__name__)
 
 HOP_NS = 500_000_000
 """Length of a slot, ns: the hop of every modality's windows, which lie on a grid from the UTC epoch."""
 _MAX_STREAMS = 128  # of one group: what an event can attribute
-_MAX_WARNED = 1_000
-_BEHIND = "delivers, but for times far behind its group: check the devices' clocks"
+_BEHIND = "delivers, but for times far behind its group's: what it sends is late from now on; check the devices' clocks"
+_TOO_LATE = (
+    "a window is {behind_s:.0f} s older than the newest moment decided for group {group!r}: it is committed and raises "
+    "no event. Send a recording with `edge replay --now`, or to a site of its own"
+)
 
 
 class GroupKey(NamedTuple):
@@ -118,6 +119,7 @@ class Aligner:
         idle_s: wall time without any window after which a group's moments close.
         clock: monotonic seconds.
         max_groups: groups kept at most; further ones are not followed (their windows count as late).
+        notices: where a person is told why a stream's windows lead to nothing.
     """
 
     def __init__(
@@ -131,10 +133,11 @@ class Aligner:
         max_wait_s: float = 30.0,
         clock: Callable[[], float],
         max_groups: int = 10_000,
+        notices: Notices | None = None,
     ) -> None:
         self._grouping, self._hop_ns, self._clock, self._max_groups = grouping, hop_ns, clock, max_groups
-        self._lateness_s, self._idle_s = lateness_s, idle_s
-        self._max_wait_s, self._warned = max(max_wait_s, lateness_s), set[tuple[str, str]]()
+        self._lateness_s, self._idle_s, self._max_wait_s = lateness_s, idle_s, max(max_wait_s, lateness_s)
+        self._notices = notices or Notices()
         self._lateness_slots = round(lateness_s * 1e9 / hop_ns)
         self._groups = {
             key: _Group(slot, set(grouping.members(key)), active=clock(), gone=False) for key, slot in closed.items()
@@ -173,14 +176,12 @@ class Aligner:
         if window is None:
             return [Closed(key, None, (receipt,), "unusable")]
         group, slot = self._group(key), window.t0 // self._hop_ns
-        if group is None or slot <= group.closed:
+        if group is None:
             return [Closed(key, None, (receipt,), "late")]
-        if window.key not in group.streams and len(group.streams) >= _MAX_STREAMS:
-            return [Closed(key, None, (receipt,), "unusable")]
+        if why := self._refusal(key, group, window, slot):
+            return [Closed(key, None, (receipt,), why)]
         now = self._clock()
         moment = group.open.setdefault(slot, _Open(now))
-        if window.key in moment.windows:  # a second window of the same slot: the grid holds one
-            return [Closed(key, None, (receipt,), "late")]
         moment.windows[window.key] = window
         moment.receipts.append(receipt)
         stream = group.streams.setdefault(window.key, _Stream())
@@ -234,7 +235,7 @@ class Aligner:
             if now - moment.since < self._max_wait_s:
                 return None
             for name in missing:
-                self._warn(f"{key.site}/{name}", _BEHIND)
+                self._notices.say(f"{key.site}/{name}", "late", _BEHIND)
             return "overdue"
         group.absent.clear()  # they had their chance; their status brings them in at any time
         return "watermark"
@@ -245,13 +246,23 @@ class Aligner:
         if row is not None and (info.window_s, info.hop_s) != (row.window_s, row.hop_s):
             theirs = f"sends windows of {info.window_s:g} s every {info.hop_s:g} s"
             ours = f"the backend takes {row.window_s:g} s every {row.hop_s:g} s of {row.name}"
-            self._warn(stream, f"{theirs}, {ours}: leave window_s and hop_s out of the device's settings")
+            self._notices.say(
+                stream, "grid", f"{theirs}, {ours}: leave window_s and hop_s out of the device's settings"
+            )
 
-    def _warn(self, stream: str, text: str) -> None:
-        """Say a thing about a stream once."""
-        if (stream, text) not in self._warned and len(self._warned) < _MAX_WARNED:
-            self._warned.add((stream, text))
-            log.warning("stream %.200r %s", stream, text)  # quoted: the name is the device's own word
+    def _refusal(self, key: GroupKey, group: _Group, window: StreamWindow, slot: int) -> str | None:
+        """Why a window has no place in any moment, as `Closed.by` says it; None if it has one."""
+        stream = f"{key.site}/{window.key}"
+        if slot <= group.closed:
+            behind_s = (group.closed - slot) * self._hop_ns / 1e9
+            if behind_s > self._max_wait_s:  # what is resent after a crash comes late, too, and is no news
+                self._notices.say(stream, "late", _TOO_LATE.format(behind_s=behind_s, group=key.group))
+            return "late"
+        if window.key not in group.streams and len(group.streams) >= _MAX_STREAMS:
+            self._notices.say(stream, "streams", f"group {key.group!r} has {_MAX_STREAMS} streams and takes no more")
+            return "unusable"
+        held = group.open.get(slot)
+        return "late" if held and window.key in held.windows else None  # the grid holds one window of a slot
 
     @staticmethod
     def _has_passed(group: _Group, name: str, slot: int) -> bool:

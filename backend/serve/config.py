@@ -20,6 +20,7 @@ port = 8600                     # host; 0: any free port
 pending = 50000                 # windows in memory; devices, pending_per_device, payload ...
 """
 
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,9 +36,13 @@ from edge.config import BrokerConfig, Section, layered, read_toml
 
 
 class ServeBrokerConfig(BrokerConfig):
-    """Where the broker is and how to prove who we are, as a device says it; and under which name."""
+    """Where the broker is and how to prove who we are, as a device says it; and under which name.
 
-    client_id: str = "iotlm-backend"
+    The name is a new one in every process unless given: a broker throws out whoever came before under the same name,
+    and two backends would do that to each other for ever.
+    """
+
+    client_id: str = Field(default_factory=lambda: f"iotlm-backend-{secrets.token_hex(4)}", min_length=1)
 
 
 class BatchConfig(Section):

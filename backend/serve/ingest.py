@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from backend.metrics import Metrics
 from backend.moment import StreamWindow
+from backend.serve.notices import Notices
 from broker import topics
 from broker.errors import IotlmError, MessageError
 from broker.messages import LIMIT, Frame, decode_frame
@@ -196,6 +197,7 @@ class Ingest:
         marks: where each sender stood at the last commit, oldest first.
         usable: raises an `IotlmError` for a window that the model cannot take.
         clock: UTC nanoseconds.
+        notices: where a person is told why a stream's frames lead to nothing.
     """
 
     def __init__(
@@ -205,8 +207,10 @@ class Ingest:
         usable: Callable[[StreamWindow], None],
         clock: Callable[[], int],
         limits: Limits = Limits(),
+        notices: Notices | None = None,
     ) -> None:
         self.metrics, self._usable, self._clock, self._limits = metrics, usable, clock, limits
+        self._notices = notices or Notices()
         self._devices: dict[tuple[str, str], OrderedDict[str, Receiver]] = {}
         self._forgotten: list[Sender] = []
         self.pending = 0
@@ -237,8 +241,9 @@ class Ingest:
         return verdict, sender, Accepted(receipt, self._window(topic, frame, payload))
 
     def bury(self, topic: str, payload: bytes, reason: str, detail: str) -> None:
-        """Count a payload that cannot be used, and keep what helps to find out why."""
+        """Count a payload that cannot be used, keep what helps to find out why, say so once per topic and reason."""
         self.metrics.bad_frames.labels(reason).inc()
+        self._notices.say(topic, reason, f"a message leads to nothing: {detail[:200]!r}. /dead-letters has the newest")
         head = payload[:_HEAD].hex()
         self.dead_letters.append(DeadLetter(self._clock(), topic[:200], reason, detail[:200], len(payload), head))
 

@@ -20,6 +20,7 @@ from backend.serve.batcher import Batcher
 from backend.serve.config import ServeConfig
 from backend.serve.engine import Engine, Model
 from backend.serve.ingest import Ingest, Sender, Verdict
+from backend.serve.notices import Notices
 from backend.serve.store import Commit, Store
 from broker import topics
 from broker.errors import LinkDown, MessageError
@@ -63,8 +64,8 @@ class Pipeline:
         self._config, self._link, self._store, self._metrics = config, link, store, metrics
         self._clock, self._now = clock, now
         self._listened_s = 0.0
-        snapshot = store.load()
-        self.ingest = Ingest(snapshot.marks, metrics, model.check, now, config.limits.limits())
+        snapshot, notices = store.load(), Notices()
+        self.ingest = Ingest(snapshot.marks, metrics, model.check, now, config.limits.limits(), notices)
         self.aligner = Aligner(
             Grouping(config.groups),
             {key: state.slot for key, state in snapshot.groups.items()},
@@ -74,6 +75,7 @@ class Pipeline:
             max_wait_s=config.max_wait_s,
             clock=lambda: self._listened_s,
             max_groups=config.limits.devices,
+            notices=notices,
         )
         self.batcher: Batcher[Closed] = Batcher(config.batch.size, config.batch.deadline_ms / 1e3, clock)
         self.engine = Engine(model, snapshot.groups, metrics, hop_ns=HOP_NS, update_s=config.update_s)
