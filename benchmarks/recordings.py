@@ -19,11 +19,11 @@ def stream() -> Stream:
     return Stream("imu", "imu", "wrist")
 
 
-def write_recording(path: Path, windows: int, seed: int) -> None:
-    """A CSV whose windows are about `windows` in number and depend on the seed only."""
-    count = round(RATE * HOP_S) * (windows + 1)
+def write_recording(path: Path, windows: int, seed: int, skip: int = 0) -> None:
+    """A CSV of about `windows` windows that depend on the seed only, less the first `skip`."""
+    count = round(RATE * HOP_S) * (windows - skip + 1)
     rng = np.random.default_rng(seed)
-    times = T0 + np.arange(count, dtype=np.int64) * (1_000_000_000 // RATE)
+    times = T0 + round(skip * HOP_S * 1e9) + np.arange(count, dtype=np.int64) * (1_000_000_000 // RATE)
     level = np.array(_LEVELS)[(np.arange(count) // (4 * RATE) + seed) % len(_LEVELS)]
     values = rng.normal(level[:, None], level[:, None], (count, 6)).round(4)
     lines = ["timestamp,acc_x,acc_y,acc_z,gyro_x,gyro_y,gyro_z"]

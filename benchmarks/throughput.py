@@ -31,7 +31,7 @@ import psutil
 from paho.mqtt.enums import CallbackAPIVersion
 from prometheus_client import CollectorRegistry
 
-from benchmarks.faults import moment_of
+from benchmarks.faults import moment_of, stream_window
 from benchmarks.processes import Process, free_port, mosquitto, python, wait_listening
 from benchmarks.recordings import frames_of, stream, windows_of, write_recording
 from broker.messages import decode_frame
@@ -176,7 +176,7 @@ def engine_rate(recording: Path, checkpoint: str, batch: int) -> float:
     torch.set_num_threads(1)
     model = Predictor(load_checkpoint(checkpoint or None))
     engine = Engine(model, {}, Metrics(CollectorRegistry()), hop_ns=HOP_NS, update_s=10.0)
-    closed = [moment_of("device", window) for window in windows_of(recording)[:2000]]
+    closed = [moment_of("device", [stream_window("device", "imu", w)]) for w in windows_of(recording)[:2000]]
     engine.process(closed[:batch])
     begun = time.perf_counter()
     for i in range(batch, len(closed), batch):
