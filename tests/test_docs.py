@@ -4,8 +4,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from pydantic import BaseModel
+
+from backend.serve.config import ServeConfig
+from edge.config import EdgeConfig
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -70,3 +75,30 @@ def test_links_between_documents_lead_somewhere():
     for path in DOCUMENTS:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", path.read_text()):
             assert (path.parent / target).exists(), f"{path.name} links to {target}, which does not exist"
+
+
+def settings_of(kind: type[BaseModel]) -> set[str]:
+    """Names of all settings, those of a section as section.name."""
+    names = set()
+    for name, about in kind.model_fields.items():
+        inner = next((t for t in (about.annotation, *get_args(about.annotation)) if is_section(t)), None)
+        names |= {f"{name}.{each}" for each in settings_of(inner)} if inner else {name}
+    return names
+
+
+def is_section(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+@pytest.mark.parametrize(
+    ("kind", "document"), [(EdgeConfig, "edge/README.md"), (ServeConfig, "backend/serve/README.md")]
+)
+def test_every_setting_is_written_down_and_no_other(kind: type[BaseModel], document: str):
+    table = (ROOT / document).read_text().split("## Settings")[1].split("\n## ")[0]
+    written = set()
+    for line in table.splitlines():
+        first = line.split("|")[1] if line.startswith("|") else ""
+        section, colon, rest = first.partition(":")
+        prefix = section.strip(" `") + "." if colon else ""
+        written |= {prefix + name for name in re.findall(r"`([a-z0-9_]+)`", rest if colon else first)}
+    assert written == settings_of(kind)

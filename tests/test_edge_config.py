@@ -105,16 +105,3 @@ def test_addresses(text, address):
 def test_what_is_no_address_is_refused(text):
     with pytest.raises(ConfigError, match="HOST:PORT"):
         parse_address(text)
-
-
-def test_the_readme_lists_every_setting():
-    readme = (Path(__file__).parent.parent / "edge" / "README.md").read_text()
-
-    def names(model):
-        for name, field in model.model_fields.items():
-            yield name
-            for kind in (field.annotation, *getattr(field.annotation, "__args__", ())):
-                if hasattr(kind, "model_fields"):
-                    yield from names(kind)
-
-    assert [name for name in sorted(set(names(EdgeConfig))) if f"`{name}`" not in readme] == []
