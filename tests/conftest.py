@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,6 +63,52 @@ def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
     broker = Mosquitto(folder)
     yield broker
     broker.kill()
+
+
+class Postgres:
+    """A real PostgreSQL on a free port of loopback, with databases by the dozen."""
+
+    def __init__(self, folder: Path) -> None:
+        self._bin = _postgres_folder()
+        self._folder, self.port, self._count = folder / "data", free_port(), 0
+        folder.chmod(0o777)
+        self._call("initdb", "-D", str(self._folder), "-A", "trust", "-U", "iotlm", "--no-sync")
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
+        log = str(self._folder / "log")
+        self._call("pg_ctl", "-D", str(self._folder), "-o", options, "-l", log, "-w", "start")
+
+    def new_database(self) -> str:
+        """URL of an empty database."""
+        self._count += 1
+        where = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "iotlm"]
+        self._call("createdb", *where, f"test{self._count}")
+        return f"postgresql+psycopg://iotlm@127.0.0.1:{self.port}/test{self._count}"
+
+    def stop(self) -> None:
+        """End it, whoever is connected."""
+        self._call("pg_ctl", "-D", str(self._folder), "-m", "immediate", "-w", "stop")
+
+    def _call(self, program: str, *arguments: str) -> None:
+        command = [str(self._bin / program), *arguments]
+        if os.getuid() == 0:  # it refuses to run as root
+            command = ["runuser", "-u", "postgres", "--", *command]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
+
+
+def _postgres_folder() -> Path:
+    """Where PostgreSQL's programs are: Debian keeps them off the path, by version."""
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    return folders[-1] if folders else Path(need("initdb")).resolve().parent
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A real database server for all tests that want one."""
+    folder = Path(tempfile.mkdtemp(prefix="iotlm-postgres-"))  # not below pytest's folders, which are root's alone
+    server = Postgres(folder)
+    yield server
+    server.stop()
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,13 @@
 """One transaction, or nothing: what a commit contains, what a restart finds, what a SIGKILL leaves."""
 
+import contextlib
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,36 +34,50 @@ def commit(first: int, last: int, *events: str, state: str = "x") -> Commit:
     return Commit(windows, [event(name) for name in events], {KEY: group}, {SENDER: Mark(last)})
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind."""
+    if request.param == "postgresql":
+        return request.getfixturevalue("postgres").new_database()
+    return f"sqlite:///{tmp_path}/store.db"
+
+
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "store.db"
+def open_store(url: str) -> Iterator[Callable[..., Store]]:
+    """Opens the database; what a test leaves open is closed after it."""
+    opened: list[Store] = []
+
+    def opener(**options: int) -> Store:
+        opened.append(Store(url, **options))
+        return opened[-1]
+
+    yield opener
+    for store in opened:
+        store.close()
 
 
-def open_store(path: Path, **options: int) -> Store:
-    return Store(f"sqlite:///{path}", **options)
+def count(url: str, table: str) -> int:
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    with engine.connect() as db:
+        return db.scalar(sa.select(sa.func.count()).select_from(sa.table(table)))
 
 
-def count(path: Path, table: str) -> int:
-    with sqlite3.connect(path) as db:
-        return db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-
-
-def test_a_restart_finds_what_was_committed(path: Path):
-    store = open_store(path)
+def test_a_restart_finds_what_was_committed(open_store, url):
+    store = open_store()
     assert [e.offset for e in store.commit(commit(1, 3, "a", "b"), publish=True)] == [1, 2]
     done = Commit(marks={SENDER: Mark(3, frozenset({5, 7}), (Gap(1, 2),))})
     store.commit(done, publish=True)
     store.close()
-    again = open_store(path)
+    again = open_store()
     snapshot = again.load()
     assert snapshot.marks == {SENDER: Mark(3, frozenset({5, 7}))}
     assert snapshot.groups == {KEY: GroupState(3, b"\x00history", {"t": {"label": "x"}}, "m")}
     assert [e.offset for e in again.commit(commit(4, 4, "c"), publish=True)] == [3]
-    assert count(path, "gaps") == 1
+    assert count(url, "gaps") == 1
 
 
-def test_no_event_id_twice_and_no_hole_in_the_offsets(path: Path):
-    store = open_store(path)
+def test_no_event_id_twice_and_no_hole_in_the_offsets(open_store, url):
+    store = open_store()
     store.commit(commit(1, 1, "a", "b", "a"), publish=True)
     assert [(e.id, e.offset) for e in store.commit(commit(2, 2, "b", "c"), publish=True)] == [("c", 3)]
     assert [(e.id, e.offset) for e in store.events(0, 9)] == [("a", 1), ("b", 2), ("c", 3)]
@@ -68,74 +85,77 @@ def test_no_event_id_twice_and_no_hole_in_the_offsets(path: Path):
     assert store.events(0, 1)[0] == replace(event("a"), offset=1)
 
 
-def test_a_window_committed_again_is_one_row(path: Path):
-    store = open_store(path)
+def test_a_window_committed_again_is_one_row(open_store, url):
+    store = open_store()
     store.commit(commit(1, 3), publish=True)
     store.commit(commit(2, 5), publish=True)
-    assert count(path, "windows") == 5
+    assert count(url, "windows") == 5
 
 
-def test_events_wait_while_nobody_can_be_told(path: Path):
-    store = open_store(path)
+def test_events_wait_while_nobody_can_be_told(open_store, url):
+    store = open_store()
     assert store.commit(commit(1, 1, "a"), publish=False) == []
     assert store.commit(commit(2, 2, "b"), publish=True) == []  # not before the older ones
     assert store.unpublished == 2
     store.close()
-    store = open_store(path)
+    store = open_store()
     assert [e.id for e in store.take_unpublished(1)] == ["a"]
     assert [e.id for e in store.take_unpublished(9)] == ["b"]
     assert store.take_unpublished(9) == []
     assert [e.id for e in store.commit(commit(3, 3, "c"), publish=True)] == ["c"]
 
 
-def test_a_failing_commit_leaves_nothing(path: Path):
-    store = open_store(path)
+def test_a_failing_commit_leaves_nothing(open_store, url):
+    store = open_store()
     store.commit(commit(1, 1, "a"), publish=True)
     broken = replace(commit(2, 2, "b"), events=[event("b"), replace(event("c"), confidence=float("nan"))])
     with pytest.raises(ValueError, match="JSON"):
         store.commit(broken, publish=True)
-    assert (count(path, "windows"), count(path, "events")) == (1, 1)
+    assert (count(url, "windows"), count(url, "events")) == (1, 1)
     assert store.load().marks == {SENDER: Mark(1)}
     assert [e.offset for e in store.commit(commit(2, 2, "b"), publish=True)] == [2]
 
 
-def test_forgotten_senders_are_gone(path: Path):
-    store = open_store(path)
+def test_forgotten_senders_are_gone(open_store, url):
+    store = open_store()
     store.commit(commit(1, 1), publish=True)
     store.commit(Commit(forgotten=[SENDER]), publish=True)
     assert store.load().marks == {}
 
 
-def test_a_sender_that_came_back_within_a_commit_is_not_forgotten(path: Path):
-    store = open_store(path)
+def test_a_sender_that_came_back_within_a_commit_is_not_forgotten(open_store, url):
+    store = open_store()
     store.commit(commit(1, 1), publish=True)
     store.commit(Commit(marks={SENDER: Mark(7)}, forgotten=[SENDER]), publish=True)
     assert store.load().marks == {SENDER: Mark(7)}
 
 
-def test_a_failing_removal_of_old_rows_fails_no_commit_and_is_tried_again(path: Path):
-    store = open_store(path, keep_windows=500)
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_a_failing_removal_of_old_rows_fails_no_commit_and_is_tried_again(open_store, url, tmp_path: Path):
+    path = tmp_path / "store.db"
+    store = open_store(keep_windows=500)
     with sqlite3.connect(path) as db:
         db.execute("CREATE TRIGGER refuse BEFORE DELETE ON windows BEGIN SELECT RAISE(ABORT, 'disk'); END")
     assert [e.id for e in store.commit(commit(1, 2000, "a"), publish=True)] == ["a"]
-    assert count(path, "windows") == 2000
+    assert count(url, "windows") == 2000
     with sqlite3.connect(path) as db:
         db.execute("DROP TRIGGER refuse")
     assert [e.offset for e in store.commit(commit(2001, 2001, "b"), publish=True)] == [2]
-    assert count(path, "windows") == 500
+    assert count(url, "windows") == 500
 
 
-def test_old_rows_are_removed(path: Path):
-    store = open_store(path, keep_windows=500, keep_events=20)
+def test_old_rows_are_removed(open_store, url):
+    store = open_store(keep_windows=500, keep_events=20)
     for i in range(40):
         store.commit(commit(i * 100 + 1, i * 100 + 100, f"e{i}"), publish=True)
-    assert count(path, "windows") <= 1500
+    assert count(url, "windows") <= 1500
     assert [e.offset for e in store.events(0, 99)][-1] == 40
-    assert count(path, "events") <= 31
+    assert count(url, "events") <= 31
 
 
-def test_the_database_survives_a_power_cut(path: Path):
-    store = open_store(path)
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_the_database_survives_a_power_cut(open_store, url):
+    store = open_store()
     with store._engine.connect() as db:
         assert db.scalar(sa.text("PRAGMA journal_mode")) == "wal"
         assert db.scalar(sa.text("PRAGMA synchronous")) == 2
@@ -143,29 +163,48 @@ def test_the_database_survives_a_power_cut(path: Path):
 
 WRITER = """
 import sys
-from tests.test_serve_store import commit, open_store
-store = open_store(sys.argv[1])
+from backend.serve.store import Store
+from tests.test_serve_store import commit
+store = Store(sys.argv[1])
 for i in range(10_000):
     store.commit(commit(i * 3 + 1, i * 3 + 3, f"e{i}", state=str(i)), publish=True)
     print(i, flush=True)
 """
 
 
-def test_sigkill_leaves_whole_commits_only(path: Path):
-    process = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True)
+def open_store_when_free(open_store) -> Store:
+    """PostgreSQL notices a dead client when it next writes to it, which may be a moment later."""
+    for _ in range(100):
+        with contextlib.suppress(ConfigError):
+            return open_store()
+        time.sleep(0.1)
+    return open_store()
+
+
+def test_sigkill_leaves_whole_commits_only(open_store, url):
+    process = subprocess.Popen([sys.executable, "-c", WRITER, url], stdout=subprocess.PIPE, text=True)
     said = [process.stdout.readline() for _ in range(30)]
     os.kill(process.pid, signal.SIGKILL)
     said += process.stdout.readlines()
     process.stdout.close()
     process.wait()
     told = int(said[-1]) + 1
-    store = open_store(path)
+    store = open_store_when_free(open_store)
     mark, group = store.load().marks[SENDER], store.load().groups[KEY]
     commits = mark.watermark // 3
     assert told <= commits <= told + 1
     assert (group.slot, group.episodes["t"]["label"]) == (mark.watermark, str(commits - 1))
-    assert count(path, "windows") == 3 * commits
+    assert count(url, "windows") == 3 * commits
     assert [e.offset for e in store.events(0, 10_000)] == list(range(1, commits + 1))
+
+
+def test_a_second_backend_is_refused_until_the_first_has_ended(open_store, url):
+    first = open_store()
+    with pytest.raises(ConfigError, match="another backend has it"):
+        open_store()
+    first.commit(commit(1, 1, "a"), publish=True)
+    first.close()
+    assert open_store().newest_offset == 1
 
 
 @pytest.mark.parametrize("url", ["sqlite:////proc/none/x.db", "nonsense", "postgresql+nodriver://u@h/d"])

@@ -3,18 +3,21 @@
 Whatever dies, the next start continues from the last commit: devices send again what it does not cover. Events have
 offsets without holes. Publication to live subscribers is at most once: the cursor moves in the commit, or in a
 transaction of its own, before an event is handed to the wire; whoever needs every event reads from an offset.
-SQLite (write-ahead log, full synchronisation) by default, PostgreSQL by URL. One process writes. The module refuses
-to know what an event means or what a state contains.
+SQLite (write-ahead log, full synchronisation) by default, PostgreSQL by URL. One process writes: a second one is
+refused, because both would number the same events. The module refuses to know what an event means or what a state
+contains.
 """
 
 import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
+from filelock import FileLock, Timeout
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -99,6 +102,7 @@ CURSOR = sa.Table(
     sa.Column("offset", sa.BigInteger, nullable=False),
 )
 _LIVE = "live"
+_ADVISORY_LOCK = 0x696F746C6D  # "iotlm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,16 +154,19 @@ class Store:
         keep_windows, keep_events: newest rows to keep; older ones are removed now and then.
 
     Raises:
-        ConfigError: the URL cannot be opened or written.
+        ConfigError: the URL cannot be opened or written, or another process has it.
     """
 
     def __init__(self, url: str, keep_windows: int = 1_000_000, keep_events: int = 1_000_000) -> None:
         self._keep_windows, self._keep_events = keep_windows, keep_events
         self._unpruned = 0
+        self._held = ExitStack()
         try:
             self._engine = sa.create_engine(url)
             if self._engine.dialect.name == "sqlite":
                 sa.event.listen(self._engine, "connect", _prepare_sqlite)
+            if not self._claim():
+                raise ConfigError(f"store.url {url!r}: another backend has it; end that one, or give another --store")
             _TABLES.create_all(self._engine)
             with self._engine.begin() as db:
                 self._next = 1 + (db.scalar(sa.select(sa.func.max(EVENTS.c.offset))) or 0)
@@ -168,12 +175,26 @@ class Store:
                     db.execute(CURSOR.insert().values(name=_LIVE, offset=0))
                 self._cursor: int = found or 0
                 self._next = max(self._next, self._cursor + 1)
-        except (SQLAlchemyError, ImportError) as error:
+        except (SQLAlchemyError, ImportError, OSError) as error:
             reason = str(error).splitlines()[0]
             raise ConfigError(f"store.url {url!r}: {reason}; sqlite:///FILE in a writable folder will do") from error
 
+    def _claim(self) -> bool:
+        """Take the database for this process until `close` or its death; False if another one has it."""
+        if self._engine.dialect.name == "postgresql":
+            session = self._held.enter_context(self._engine.connect())
+            session.execution_options(isolation_level="AUTOCOMMIT")  # no transaction stays open meanwhile
+            return bool(session.scalar(sa.select(sa.func.pg_try_advisory_lock(_ADVISORY_LOCK))))
+        if (file := self._engine.url.database) not in (None, "", ":memory:"):
+            try:
+                self._held.enter_context(FileLock(f"{file}.lock", timeout=0))
+            except Timeout:
+                return False
+        return True
+
     def close(self) -> None:
         """Let go of the database."""
+        self._held.close()
         self._engine.dispose()
 
     @property
