@@ -90,7 +90,7 @@ def prepare(plan: Plan, folder: Path) -> list[Recording]:
     import torch
 
     torch.manual_seed(plan.seed)
-    model = SensorModel(ModelConfig(modalities=("imu",), layers=1))
+    model = SensorModel(ModelConfig(modalities=("imu",), tasks=("activity-recognition",), layers=1))
     for name, weight in model.heads.named_parameters():
         if name.endswith("weight"):  # confident noise: labels change and cross the thresholds
             torch.nn.init.normal_(weight, std=2.0)

@@ -48,7 +48,7 @@ def small_checkpoint(seed: int = 0):
 
     torch.manual_seed(seed)
     torch.set_num_threads(1)
-    model = SensorModel(ModelConfig(modalities=("imu",), layers=1))
+    model = SensorModel(ModelConfig(modalities=("imu",), tasks=("activity-recognition",), layers=1))
     for head in model.heads.values():  # confident noise: labels change and cross the thresholds
         torch.nn.init.normal_(head.weight, std=2.0)
     return Checkpoint(model)
