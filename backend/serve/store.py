@@ -163,9 +163,11 @@ class Store:
         self._held = ExitStack()
         try:
             self._engine = sa.create_engine(url)
+            self._held.callback(self._engine.dispose)
             if self._engine.dialect.name == "sqlite":
                 sa.event.listen(self._engine, "connect", _prepare_sqlite)
             if not self._claim():
+                self.close()
                 raise ConfigError(f"store.url {url!r}: another backend has it; end that one, or give another --store")
             _TABLES.create_all(self._engine)
             with self._engine.begin() as db:
@@ -176,6 +178,7 @@ class Store:
                 self._cursor: int = found or 0
                 self._next = max(self._next, self._cursor + 1)
         except (SQLAlchemyError, ImportError, OSError) as error:
+            self.close()
             reason = str(error).splitlines()[0]
             raise ConfigError(f"store.url {url!r}: {reason}; sqlite:///FILE in a writable folder will do") from error
 
@@ -195,7 +198,6 @@ class Store:
     def close(self) -> None:
         """Let go of the database."""
         self._held.close()
-        self._engine.dispose()
 
     @property
     def newest_offset(self) -> int:
