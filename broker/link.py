@@ -198,8 +198,10 @@ class MqttLink:
 
     async def _run(self) -> None:
         """Connect, receive until the connection ends, pause, again."""
+        loop = asyncio.get_running_loop()
         first, longest = self._backoff
         pause, told = first, False
+        away_since = 0.0  # loop time when the last connection ended
         while True:
             try:
                 async with self._new_client() as client:
@@ -210,12 +212,16 @@ class MqttLink:
                     self._client, pause, told = client, first, False
                     self._session += 1
                     self._up.set()
-                    log.info("connected to %s:%s as %s", self._host, self._port, self._client_id)
+                    again = f", after {loop.time() - away_since:.0f} s without" if self._session > 1 else ""
+                    log.info("connected to %s:%s as %s%s", self._host, self._port, self._client_id, again)
                     async for message in client.messages:
                         await self._inbox.put(Message(str(message.topic), _as_bytes(message.payload), message.retain))
             except (aiomqtt.MqttError, ValueError) as error:  # ValueError: a host name that cannot be one
+                if self._client is not None:
+                    away_since = loop.time()
                 if not told:  # once per outage
-                    log.warning("no connection to %s:%s: %s", self._host, self._port, error)
+                    what = "no connection to" if self._client is None else "lost the connection to"
+                    log.warning("%s %s:%s: %s; trying until it is there", what, self._host, self._port, error)
                 told = True
             finally:
                 if self._client is not None:

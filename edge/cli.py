@@ -1,6 +1,7 @@
 """The command `edge`: only the glue between a command line and the modules that do the work."""
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ Config = Annotated[Path, typer.Option("--config", "-c", help="Settings of the de
 def run(
     config: Config = Path("edge.toml"),
     broker: Annotated[str | None, typer.Option(help="HOST:PORT of the broker, in place of the settings'.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing while all is well.")] = False,
 ) -> None:
     """Be a device: measure, cut windows, and send them until Ctrl-C."""
     from edge import config as settings
@@ -24,6 +26,9 @@ def run(
 
     host, port = settings.parse_address(broker) if broker else ("", 0)
     flags = {"broker.host": host, "broker.port": port} if broker else {}
+    if not quiet:
+        for name in ("edge", "broker"):
+            logging.getLogger(name).setLevel(logging.INFO)
     asyncio.run(work(settings.load(config, flags)))
 
 
@@ -38,7 +43,7 @@ def sensors() -> None:
     table = Table("sensor", "measures", "here", "which, or why not", box=None)
     for row in available():
         table.add_row(row.sensor, ", ".join(row.modalities), "yes" if row.usable else "no", row.detail)
-    Console().print(table)
+    Console(markup=False, emoji=False, highlight=False).print(table)  # the cells are data, with brackets and all
 
 
 @app.command()

@@ -8,6 +8,8 @@ import ctypes
 import time
 from typing import Protocol
 
+SECOND = 1_000_000_000
+"""Nanoseconds: times of ours are integers of them."""
 _TIMEX_BYTES = 512  # more than struct timex has anywhere; all zeros ask and set nothing
 _TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
 

@@ -3,7 +3,7 @@
 site = "home"                   # names are made of a-z, 0-9 and '-'
 device = "watch"
 [broker]
-host = "127.0.0.1"              # port, username, password, ca, cert, key, keepalive
+host = "127.0.0.1"              # port, username, password, keepalive; ca, cert, key: PEM files, relative to this file
 [spool]
 path = "watch.db"               # relative to this file; left out: the user's state folder. max_mb, window
 [metrics]
@@ -15,12 +15,12 @@ modality = "imu"
 placement = "wrist"             # rate, window_s, hop_s
 encoder = "imu.onnx"            # relative to this file; left out: windows travel raw. provider = "cuda"
 host_facts = true               # temperature, fan and battery of the device travel with the windows
-options = { seed = 1 }          # the sensor's own
+options = { seed = 1 }          # the sensor's own; a path among them is relative to this file
 """
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
@@ -183,13 +183,19 @@ def state_folder() -> Path:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The values of a settings file. Raises `ConfigError` where it cannot be read or is no TOML."""
+    """The values of a settings file; the broker's PEM files in it are relative to it, wherever the command is called.
+
+    Raises:
+        ConfigError: it cannot be read or is no TOML.
+    """
     try:
-        return tomllib.loads(path.read_text())
+        values = tomllib.loads(path.read_text())
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: no valid TOML: {error}") from None
+    _settle(path.parent, [(values.get("broker"), key) for key in ("ca", "cert", "key")])
+    return values
 
 
 def _first_problem(error: ValidationError | SettingsError) -> str:
@@ -204,14 +210,20 @@ def _first_problem(error: ValidationError | SettingsError) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The settings of a device's file; paths in it are relative to it, wherever the command is called."""
+    """The settings of a device's file; all paths in it are relative to it."""
     values = read_toml(path)
-    spool, streams = values.get("spool"), values.get("streams")
-    rows = streams if isinstance(streams, list) else []
-    for section, key in ((spool, "path"), *((row, "encoder") for row in rows)):
-        if isinstance(section, dict) and isinstance(section.get(key), str):
-            section[key] = path.parent / section[key]
+    streams = values.get("streams")
+    rows = [row for row in streams if isinstance(row, dict)] if isinstance(streams, list) else []
+    _settle(path.parent, [(values.get("spool"), "path"), *((row, "encoder") for row in rows)])
+    _settle(path.parent, [(row.get("options"), "path") for row in rows])
     return values
+
+
+def _settle(folder: Path, named: Iterable[tuple[Any, str]]) -> None:
+    """Make the paths in these sections, under these keys, paths below a folder; what is no path stays to be refused."""
+    for section, key in named:
+        if isinstance(section, dict) and isinstance(section.get(key), str):
+            section[key] = str(folder / section[key])
 
 
 def _nested(flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,7 +31,9 @@ class Metrics:
         self.acked = counter("iotlm_edge_acked_frames_total", "Frames that the backend has committed")
         self.evicted = counter("iotlm_edge_evicted_frames_total", "Frames given up because the spool was full")
         self.bad_acks = counter("iotlm_edge_bad_acks_total", "Acknowledgements that could not be read")
-        self.sensor_failures = counter("iotlm_edge_sensor_failures_total", "Failures of a sensor that was opened again")
+        self.sensor_failures = counter(
+            "iotlm_edge_sensor_failures_total", "Failures of live sensors, attempts to open them again included"
+        )
         self.sessions = counter("iotlm_edge_sessions_total", "Connections made to the broker")
         self.waiting = gauge("iotlm_edge_waiting_frames", "Frames that wait for their acknowledgement")
         self.spool_bytes = gauge("iotlm_edge_spool_bytes", "Size of the frames that wait")

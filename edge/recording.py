@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import struct
 import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -19,9 +19,8 @@ from broker import topics
 from broker.errors import DataError, MessageError
 from broker.messages import LIMIT, Frame, StreamInfo, decode_frame, encode_frame
 from broker.modalities import MODALITIES
-from edge.clock import Clock
+from edge.clock import SECOND, Clock
 from edge.sources import Done, Source
-from edge.windows import SECOND
 
 SUFFIX = ".frames"
 _MAGIC = b"iotlm-frames-1\n"
@@ -134,10 +133,17 @@ class RecordedDevice:
         return ((topic.stream, frame) for topic, frame in read_frames(self._path) if topic.device == self._device)
 
 
-async def record(site: str, device: str, sources: Sequence[Source], path: Path, seconds: float | None) -> int:
+async def record(
+    site: str,
+    device: str,
+    sources: Sequence[Source],
+    path: Path,
+    seconds: float | None,
+    tell: Callable[[int], None] = lambda count: None,
+) -> int:
     """Write what a device would publish to a file, until its sources end, for `seconds`, or until cancelled.
 
-    Returns the number of frames; what is written is whole however it ends.
+    Returns the number of frames, which `tell` hears after each; what is written is whole however it ends.
     """
     epoch, seq = uuid.uuid4().hex, 0
 
@@ -147,6 +153,7 @@ async def record(site: str, device: str, sources: Sequence[Source], path: Path, 
             seq += 1
             numbered = replace(frame, epoch=epoch, seq=seq, base=seq)
             out.write(topics.frames(site, device, stream), encode_frame(numbered))
+            tell(seq)
 
     with FrameWriter(path) as out, contextlib.suppress(TimeoutError, asyncio.CancelledError):
         async with asyncio.timeout(seconds):

@@ -9,22 +9,24 @@ import contextlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from broker.errors import ConfigError, DataError, LinkDown
 from edge.agent import Agent, first_error, will
-from edge.clock import Clock, SystemClock
+from edge.clock import SECOND, Clock, SystemClock
 from edge.config import BrokerConfig
 from edge.encoder import Encoder
 from edge.metrics import Metrics
+from edge.progress import Standing, shown
 from edge.recording import SUFFIX, RecordedDevice, read_frames
 from edge.run import open_link
-from edge.sensors.replay import GRID_NS, Part, ReplaySensor, plan, tracks
+from edge.sensors.replay import GRID_NS, Part, ReplaySensor, plan, tracks, why_no_window
 from edge.sources import SensorSource, Source, stream_for
 from edge.spool import Spool
-from edge.windows import SECOND
+from edge.windows import Stream
 
 UNNAMED = "replay"  # the device of a recording that names none
 _OVERLAP_NS = 2 * SECOND  # samples before a window that can have a part in it, generously
@@ -57,7 +59,7 @@ async def replay(order: Replay) -> int:
     """Play until everything is acknowledged; the number of windows sent.
 
     Raises:
-        DataError: the recording cannot be read, or has no such device.
+        DataError: the recording cannot be read, has no such device, or no window in it.
         LinkDown: there is no broker.
         ConfigError: the folder holds the state of another replay.
     """
@@ -74,16 +76,21 @@ async def replay(order: Replay) -> int:
         }
         sources = recording.sources(spools)
         try:
-            async with asyncio.TaskGroup() as group:
+            async with shown(lambda: _standing(spools.values(), recording)), asyncio.TaskGroup() as group:
                 for device, spool in spools.items():
                     group.create_task(_play(order, device, sources[device], spool, clock))
         except BaseExceptionGroup as errors:
             raise first_error(errors) from None
-        return sum(spool.next_seq - 1 for spool in spools.values())
+        if not (sent := sum(spool.next_seq - 1 for spool in spools.values())):
+            raise DataError(f"{order.path}: no window in it: samples cover less than half of every one")
+        return sent
 
 
 class SampleRecording:
-    """Samples of one or more devices: a file or folder that `edge.sensors.replay` reads."""
+    """Samples of one or more devices: a file or folder that `edge.sensors.replay` reads.
+
+    `windows` is about how many there will be: pauses have none, and nobody has read them yet.
+    """
 
     def __init__(self, order: Replay, clock: Clock, now: int | None) -> None:
         self._order, self._clock = order, clock
@@ -93,54 +100,70 @@ class SampleRecording:
         self.devices = _known(
             order, {self._device(part) for part in self._parts}, {part.track.device for part in parts}
         )
+        self._placements: dict[tuple[str, str], set[str]] = {}
+        for part in self._parts:
+            mine = self._placements.setdefault((self._device(part), part.track.modality), set())
+            mine.add(part.track.placement)
+        streams = [(self._stream(name, of), of) for (_, name), of in self._by_stream(self._parts).items()]
+        reasons = [why_no_window(stream, of) for stream, of in streams]
+        if all(reasons):
+            raise DataError(f"{order.path}: no window in it: {reasons[0]}")
+        hops = sum((part.track.end - part.track.start) / stream.hop_ns for stream, of in streams for part in of)
+        self.windows, self.exact = round(hops), False
 
     def sources(self, spools: Spools) -> dict[str, list[Source]]:
         """By device: what is still to be played, beginning now."""
         left = [part for part in self._parts if not self._done(part, spools[self._device(part)])]
         begin = min((part.at for part in left), default=0)
-        streams: dict[tuple[str, str], list[Part]] = {}
-        for part in left:
-            streams.setdefault((self._device(part), self._stream(part)), []).append(replace(part, at=part.at - begin))
         sources: dict[str, list[Source]] = {device: [] for device in self.devices}
-        for (device, name), parts in streams.items():
-            sources[device].append(self._source(device, name, parts))
+        for (device, name), parts in self._by_stream(left).items():
+            shifted = [replace(part, at=part.at - begin) for part in parts]
+            sensor = ReplaySensor(shifted, self._clock, self._order.speed)
+            stream, encoder = self._stream(name, parts), self._encoders.get(sensor.modality)
+            source = SensorSource(self._order.site, device, stream, sensor, self._clock, encoder=encoder, patient=True)
+            sources[device].append(source)
         return sources
 
-    def _source(self, device: str, name: str, parts: list[Part]) -> SensorSource:
+    def _by_stream(self, parts: Sequence[Part]) -> dict[tuple[str, str], list[Part]]:
+        """Parts by device and name of the stream."""
+        found: dict[tuple[str, str], list[Part]] = {}
+        for part in parts:
+            found.setdefault((self._device(part), self._name(part)), []).append(part)
+        return found
+
+    def _stream(self, name: str, parts: Sequence[Part]) -> Stream:
         track = parts[0].track
-        encoder = self._encoders.get(track.modality)
-        stream = stream_for(name, track.modality, track.placement or "unknown", encoder)
-        sensor = ReplaySensor(parts, self._clock, self._order.speed)
-        return SensorSource(self._order.site, device, stream, sensor, self._clock, encoder=encoder, patient=True)
+        return stream_for(name, track.modality, track.placement or "unknown", self._encoders.get(track.modality))
 
     def _device(self, part: Part) -> str:
         return part.track.device or self._order.device or UNNAMED
 
-    def _stream(self, part: Part) -> str:
+    def _name(self, part: Part) -> str:
         """The modality; with the placement where a device has several of one."""
-        track, device = part.track, self._device(part)
-        mine = {
-            p.track.placement for p in self._parts if (self._device(p), p.track.modality) == (device, track.modality)
-        }
-        return track.modality if len(mine) == 1 else f"{track.modality}-{track.placement}"
+        track = part.track
+        alone = len(self._placements[self._device(part), track.modality]) == 1
+        return track.modality if alone else f"{track.modality}-{track.placement}"
 
     def _done(self, part: Part, spool: Spool) -> bool:
-        newest = spool.last_t0(self._stream(part))
+        newest = spool.last_t0(self._name(part))
         return newest is not None and part.track.end + part.shift + _OVERLAP_NS < newest
 
 
 class FrameRecording:
-    """Frames of one or more devices, as they went over the wire."""
+    """Frames of one or more devices, as they went over the wire; `windows` of them."""
 
     def __init__(self, order: Replay, clock: Clock, now: int | None) -> None:
         self._order, self._clock = order, clock
         first: int | None = None
-        found: set[str] = set()
+        found: Counter[str] = Counter()
         for topic, frame in read_frames(order.path):
-            found.add(topic.device)
+            found[topic.device] += 1
             first = frame.t0 if first is None else min(first, frame.t0)
+        if not found:
+            raise DataError(f"{order.path}: no frames in it")
         self._shift = 0 if now is None or first is None else -(-(now - first) // GRID_NS) * GRID_NS
-        self.devices = _known(order, found & {order.device} if order.device else found, found)
+        self.devices = _known(order, set(found) & {order.device} if order.device else set(found), set(found))
+        self.windows, self.exact = sum(found[device] for device in self.devices), True
 
     def sources(self, spools: Spools) -> dict[str, list[Source]]:
         """By device: what is still to be played, beginning now."""
@@ -162,6 +185,15 @@ async def _play(order: Replay, device: str, sources: Sequence[Source], spool: Sp
         await Agent(order.site, device, sources, link, spool, clock, window=order.window, metrics=Metrics()).run()
 
 
+def _standing(spools: Iterable[Spool], recording: SampleRecording | FrameRecording) -> Standing:
+    """How far a replay is, those of its windows that were acknowledged before a kill included."""
+    cut = sum(spool.next_seq - 1 for spool in spools)
+    acknowledged = cut - sum(spool.waiting for spool in spools)
+    total = f"{'' if recording.exact else 'about '}{recording.windows}"
+    text = f"{acknowledged} of {total} windows acknowledged, {cut - acknowledged} on their way"
+    return Standing(text, acknowledged, recording.windows)
+
+
 @contextlib.contextmanager
 def _state(order: Replay, clock: Clock) -> Iterator[tuple[Path, int | None]]:
     """The folder of the replay's state, and the present that its times move to; all is removed once it has ended."""
@@ -181,7 +213,11 @@ def _state(order: Replay, clock: Clock) -> Iterator[tuple[Path, int | None]]:
         folder.mkdir(parents=True, exist_ok=True)
         now = clock.now() if order.now else None
         note.write_text(json.dumps(what | {"now": now}))
-    yield folder, now
+    try:
+        yield folder, now
+    except DataError:  # it will never end, and must not stand in the way of the next one
+        shutil.rmtree(folder)
+        raise
     shutil.rmtree(folder)
 
 

@@ -28,16 +28,19 @@ log = logging.getLogger(__name__)
 WINDOW = 64
 _BATCH = 16  # frames sent between two looks at what has arrived
 _LOOK_S = 0.5  # how soon a reconnect is noticed when nothing else happens
-_SILENCE_S = 30.0  # without an acknowledgement for so long, a person is told
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Retransmission timeouts in seconds: before anything is measured, the shortest and the longest."""
+    """Retransmission timeouts in seconds: before anything is measured, the shortest and the longest.
+
+    A person is told once frames have waited for `silence_s` for their acknowledgement, then at twice that and so on.
+    """
 
     first_s: float = 3.0
     least_s: float = 1.0
     most_s: float = 30.0
+    silence_s: float = 30.0
 
 
 DEFAULT_TIMING = Timing()
@@ -98,13 +101,15 @@ class Sender:
     ) -> None:
         self._site, self._device = site, device
         self._spool, self._link, self._greet, self._metrics = spool, link, greet, metrics
-        self._window, self._trip = window, RoundTrip(timing)
+        self._window, self._timing, self._trip = window, timing, RoundTrip(timing)
         self._session = 0
         self._sent = 0  # newest number sent since the last going back
         self._newest = 0  # newest number ever sent
         self._once: dict[int, float] = {}  # when frames were sent that were sent once, ascending
         self._since = 0.0  # when the oldest unacknowledged frame began to be waited for
-        self._heard = time.monotonic()  # when an acknowledgement last moved the base
+        self._listening = 0.0  # since when an acknowledgement is due: sent on this connection, and none has come
+        self._patience_s = timing.silence_s  # how long that may take until a person is told
+        self._answered = False  # whether acknowledgements come
         self._news = asyncio.Event()
 
     async def run(self) -> None:
@@ -136,7 +141,11 @@ class Sender:
             self._measure(ack.seq, now)
             self._trip.progress()
             self._sent = max(self._sent, ack.seq)
-            self._since = self._heard = now
+            self._since = self._listening = now
+            self._patience_s = self._timing.silence_s
+            if not self._answered:
+                self._answered = True
+                log.info("a backend acknowledges what %s/%s sends", self._site, self._device)
         self._news.set()
 
     async def _begin_session(self) -> None:
@@ -144,7 +153,7 @@ class Sender:
         session = self._link.session
         await self._greet()
         self._metrics.sessions.inc()
-        self._session = session
+        self._session, self._listening = session, time.monotonic()
         self._go_back()
 
     async def _send(self) -> int:
@@ -157,14 +166,16 @@ class Sender:
         for frame in frames:
             await self._link.publish(topics.frames(self._site, self._device, frame.stream), frame.payload)
             self._sent = max(self._sent, frame.seq)
-            self._note(frame.seq)
+            self._note(frame.seq, base)
         return len(frames)
 
-    def _note(self, seq: int) -> None:
+    def _note(self, seq: int, base: int) -> None:
         self._metrics.sent.inc()
         if seq > self._newest:
             self._newest = seq
             self._once[seq] = time.monotonic()
+            if seq == base:  # nothing was on its way before
+                self._listening = time.monotonic()
         else:
             self._metrics.resent.inc()
 
@@ -176,19 +187,29 @@ class Sender:
             async with asyncio.timeout(max(0.0, min(left, _LOOK_S))):  # wait_for of 3.11 may swallow a cancellation
                 await self._news.wait()
         self._news.clear()
+        if waiting:
+            self._tell_of_silence()
         late = time.monotonic() >= self._since + self._trip.timeout_s
         if late and self._sent >= self._spool.base and self._link.session == self._session:
             self._trip.back_off()
             self._go_back()
 
-    def _go_back(self) -> None:
-        now = time.monotonic()
-        self._sent, self._since = self._spool.base - 1, now
-        self._once.clear()
-        if now - self._heard > _SILENCE_S and (waiting := self._spool.waiting):
+    def _tell_of_silence(self) -> None:
+        silent_s = time.monotonic() - self._listening
+        if silent_s >= self._patience_s:
+            self._answered, self._patience_s = False, 2 * self._patience_s
             log.warning(
-                "no acknowledgement for %.0f s, %d frames wait: does a backend serve here?", now - self._heard, waiting
+                "no backend has acknowledged %s/%s for %.0f s, %d windows wait: start `backend serve`, "
+                "or see what it refuses at http://BACKEND:8600/dead-letters",
+                self._site,
+                self._device,
+                silent_s,
+                self._spool.waiting,
             )
+
+    def _go_back(self) -> None:
+        self._sent, self._since = self._spool.base - 1, time.monotonic()
+        self._once.clear()
 
     def _measure(self, seq: int, now: float) -> None:
         """Take the round trip of the newest frame that the acknowledgement covers, if it was sent once."""

@@ -1,27 +1,31 @@
 """From a sensor to frames: reading -> window -> tokens and facts -> frame. What an agent stores and sends.
 
 A `Source` yields the frames of some streams of a device, without numbers: the spool gives those. It is told what has
-been stored before, so that after a kill it goes on where it was and neither repeats nor omits a window. It refuses to
-know about the spool's policy and the network.
+been stored before, so that after a kill it goes on where it was and neither repeats nor omits a window. A live sensor
+that fails is opened again here, and nowhere else. It refuses to know about the spool's policy and the network.
 """
 
 import hashlib
+import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from broker.errors import ConfigError
+from broker.errors import ConfigError, IotlmError
 from broker.messages import Frame, StreamInfo
-from edge.clock import Clock
+from edge.clock import SECOND, Clock
 from edge.encoder import Encoder
 from edge.facts import facts
 from edge.metrics import Metrics
-from edge.sensors import Sensor
-from edge.windows import SECOND, Stream, Window, WindowCutter
+from edge.sensors import Reading, Sensor
+from edge.windows import Stream, Window, WindowCutter
+
+log = logging.getLogger(__name__)
 
 _CLOCK_WAS_WRONG_NS = 60 * SECOND
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0  # between a sensor's failure and the next attempt to open it
 
 Done = Callable[[str], int | None]
 """Event time (ns UTC) of the newest stored window of a stream; None before the first."""
@@ -40,6 +44,53 @@ class Source(Protocol):
 
     def frames(self, done: Done) -> AsyncIterator[tuple[str, Frame]]:
         """Stream names and frames in order of time, newer than what is done; ends where a recording ends."""
+
+
+class LiveSensor:
+    """A live sensor that is opened again whenever it fails, while the device's other streams go on.
+
+    A failure is told once, and so is the return; every attempt that fails is counted. Pauses double from 1 s to 60 s,
+    and begin at 1 s again once the sensor has lasted for the longest of them. What was missed in between is a gap in
+    time like any other.
+
+    Args:
+        stream: its name, for the log.
+        open_sensor: called at once, so that a setting that can never work is an error at the start.
+
+    Raises:
+        ConfigError: it cannot be opened at the start.
+    """
+
+    def __init__(self, stream: str, open_sensor: Callable[[], Sensor], clock: Clock, metrics: Metrics) -> None:
+        self._stream, self._open, self._clock, self._metrics = stream, open_sensor, clock, metrics
+        self._first = open_sensor()
+        self.modality = self._first.modality
+
+    async def readings(self) -> AsyncIterator[Reading]:
+        """The sensor's readings over any number of failures; ends where it ends."""
+        sensor: Sensor | None = self._first
+        pause, failed_at = _FIRST_PAUSE_S, None
+        while True:
+            opened_at = self._clock.now()
+            try:
+                sensor = sensor or self._open()
+                async for reading in sensor.readings():
+                    if failed_at is not None:
+                        away_s = (self._clock.now() - failed_at) / SECOND
+                        log.info("stream %s: its sensor is back after %.0f s", self._stream, away_s)
+                        failed_at = None
+                    yield reading
+                return
+            except (IotlmError, OSError) as error:
+                self._metrics.sensor_failures.inc()
+                if failed_at is None:
+                    failed_at = self._clock.now()
+                    log.warning("stream %s: its sensor failed, and is opened again: %s", self._stream, error)
+            if self._clock.now() - opened_at > _LONGEST_PAUSE_S * SECOND:
+                pause = _FIRST_PAUSE_S
+            sensor = None
+            await self._clock.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
 
 
 class SensorSource:

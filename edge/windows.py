@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from broker.errors import ConfigError
 from broker.modalities import MODALITIES, Modality
+from edge.clock import SECOND
 from edge.resample import Grid, pad_s, resample
 from edge.sensors import Reading
 
-SECOND = 1_000_000_000
 MIN_QUALITY = 0.5  # a window of which samples cover less tells nothing, and is not made
 
 

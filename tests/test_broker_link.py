@@ -76,6 +76,28 @@ async def test_after_the_broker_died_the_link_comes_back_with_its_subscriptions(
         assert [m.payload for m in await receive(link, 1)] == [b"back"]
 
 
+async def test_each_connection_and_each_loss_is_told_once(mosquitto, caplog):
+    caplog.set_level("INFO", "broker.link")
+    mosquitto.kill()
+    async with MqttLink("127.0.0.1", mosquitto.port, "talker", backoff=(0.05, 0.1)) as link:
+        await asyncio.sleep(0.5)  # several attempts
+        mosquitto.start()
+        await asyncio.wait_for(link.wait_connected(), 10)
+        mosquitto.kill()
+        while link.connected:
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(0.5)
+        mosquitto.start()
+        await asyncio.wait_for(link.wait_connected(), 10)
+    where = f"127.0.0.1:{mosquitto.port}"
+    told = [record.getMessage() for record in caplog.records if record.name == "broker.link"]
+    begins = (f"no connection to {where}: ", f"connected to {where} as talker", f"lost the connection to {where}: ")
+    assert [any(line.startswith(begin) for begin in begins) for line in told] == [True] * 4
+    assert [line.split()[0] for line in told] == ["no", "connected", "lost", "connected"]
+    assert told[1].endswith("as talker")
+    assert " after " in told[3]
+
+
 async def test_a_will_is_published_when_a_client_dies_and_only_then(mosquitto):
     will = Will(topics.status("home", "watch"), b"offline")
     async with aiomqtt.Client("127.0.0.1", mosquitto.port) as watcher:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import re
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -20,7 +21,8 @@ from edge.agent import Agent, will
 from edge.clock import ManualClock
 from edge.metrics import Metrics
 from edge.sender import RoundTrip, Timing
-from edge.sources import SensorSource
+from edge.sensors import Reading
+from edge.sources import LiveSensor, SensorSource
 from edge.spool import Spool
 from edge.windows import Stream
 
@@ -288,6 +290,125 @@ async def test_a_window_that_no_receiver_would_take_is_counted_and_the_others_go
         await asyncio.wait_for(agent_of([Hot(3)], link, spool, metrics=metrics).run(), 10)
     assert [t0 for _, _, _, t0 in receiver.accepted] == [0, 2 * HOP]
     assert metrics.registry.get_sample_value("iotlm_edge_dropped_windows_total") == 1
+
+
+class Flaky:
+    """A sensor of two samples a second that fails after `lasts` readings; opened again, it goes on at the clock."""
+
+    modality = "imu"
+
+    def __init__(self, clock, lasts):
+        self.clock, self.lasts = clock, lasts
+
+    async def readings(self):
+        for _ in range(self.lasts):
+            await self.clock.sleep(0.5)
+            t = self.clock.now() - HOP + np.arange(50) * 10_000_000
+            yield Reading(t, np.ones((50, 6), np.float32))
+        raise OSError("microphone: no samples for 5 s")
+
+
+class Opening:
+    """Opens flaky sensors, one after the other: how long each lasts, None where opening fails."""
+
+    def __init__(self, clock, *lasts):
+        self.clock, self.lasts, self.at = clock, iter(lasts), []
+
+    def __call__(self):
+        self.at.append((self.clock.now() - START) / 1e9)
+        lasts = next(self.lasts)
+        if lasts is None:
+            raise ConfigError("microphone: device default cannot be opened")
+        return Flaky(self.clock, lasts)
+
+
+async def until(readings, seconds, clock):
+    return [reading async for reading in _while(readings, lambda: clock.now() < START + seconds * 1e9)]
+
+
+async def _while(readings, condition):
+    async for reading in readings:
+        yield reading
+        if not condition():
+            return
+
+
+async def test_a_live_sensor_that_failed_is_opened_again_with_growing_pauses_and_told_once(caplog):
+    caplog.set_level("INFO", "edge.sources")
+    clock, metrics = ManualClock(START), Metrics()
+    opening = Opening(clock, 2, *[None] * 8, 200, 1, 1000)
+    sensor = LiveSensor("mic", opening, clock, metrics)
+    readings = await until(sensor.readings(), 600, clock)
+    # 1 s of sound; then 1, 2, 4 ... 60 s; it lasts for 100 s, so that the next pause is 1 s again
+    pauses = [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    starts = [0, *(1 + np.cumsum(pauses)).tolist()]
+    back = starts[-1] + 100
+    assert opening.at == [*starts, back + 1, back + 1.5 + 2]
+    assert readings[2].t[0] == START + starts[-1] * 10**9
+    assert metrics.registry.get_sample_value("iotlm_edge_sensor_failures_total") == 11
+    assert [record.getMessage() for record in caplog.records] == [
+        "stream mic: its sensor failed, and is opened again: microphone: no samples for 5 s",
+        f"stream mic: its sensor is back after {sum(pauses) + 0.5:.0f} s",
+        "stream mic: its sensor failed, and is opened again: microphone: no samples for 5 s",
+        "stream mic: its sensor is back after 2 s",
+        "stream mic: its sensor failed, and is opened again: microphone: no samples for 5 s",
+        "stream mic: its sensor is back after 2 s",
+    ]
+
+
+async def test_while_one_sensor_is_away_the_other_streams_go_on_and_its_gap_is_a_gap(tmp_path):
+    broker, spool, clock, metrics = MemoryBroker(), Spool(tmp_path / "a.db"), ManualClock(START), Metrics()
+    sensor = LiveSensor("imu", Opening(clock, 8, None, 1000), clock, metrics)
+    flaky = SensorSource("home", "watch", Stream("imu", "imu", "wrist"), sensor, clock, metrics=metrics)
+    async with receiving(broker) as receiver, MemoryLink(broker) as link:
+        run = asyncio.create_task(agent_of([flaky, Numbers(40, "other", pause_s=0.005)], link, spool).run())
+        while len([1 for _, _, name, _ in receiver.accepted if name == "imu"]) < 20 or not run_is_past(receiver):
+            await asyncio.sleep(0.01)
+        run.cancel()
+        await asyncio.wait({run})
+    times = [(t0 - START) // HOP for _, _, name, t0 in receiver.accepted if name == "imu"]
+    assert times[:7] == list(range(7))  # 4 s of windows; 1 s and 2 s away
+    assert times[7:10] == [14, 15, 16]
+
+
+def run_is_past(receiver):
+    return len([1 for _, _, name, _ in receiver.accepted if name == "other"]) == 40
+
+
+async def test_a_setting_that_can_never_work_is_an_error_at_the_start():
+    clock = ManualClock(START)
+    with pytest.raises(ConfigError, match="cannot be opened"):
+        LiveSensor("mic", Opening(clock, None), clock, Metrics())
+
+
+async def test_silence_of_all_backends_is_told_with_what_to_do_and_so_is_the_first_answer(tmp_path, caplog):
+    caplog.set_level("INFO", "edge.sender")
+    broker, spool = MemoryBroker(), Spool(tmp_path / "a.db")
+    timing = Timing(first_s=0.03, least_s=0.02, most_s=0.04, silence_s=0.2)
+    async with MemoryLink(broker) as link:
+        agent = Agent("home", "watch", [Numbers(5)], link, spool, ManualClock(), timing=timing)
+        run = asyncio.create_task(agent.run())
+        await asyncio.sleep(1.0)
+        told = [(record.levelname, record.getMessage()) for record in caplog.records]
+        assert 1 <= len(told) <= 3  # after 0.2 s, 0.4 s, 0.8 s
+        assert {level for level, _ in told} == {"WARNING"}
+        assert re.match(
+            r"no backend has acknowledged home/watch for \d+ s, 5 windows wait: start `backend serve`, .*/dead-letters",
+            told[0][1],
+        )
+        caplog.clear()
+        async with receiving(broker):
+            await asyncio.wait_for(run, 10)
+    assert [record.getMessage() for record in caplog.records] == ["a backend acknowledges what home/watch sends"]
+
+
+async def test_a_sensor_that_was_quiet_for_long_makes_no_backend_silent(tmp_path, caplog):
+    broker, spool = MemoryBroker(), Spool(tmp_path / "a.db")
+    timing = Timing(first_s=0.03, least_s=0.02, most_s=0.04, silence_s=0.3)
+    async with receiving(broker), MemoryLink(broker) as link:
+        sources = [Numbers(3, pause_s=0.5)]
+        await asyncio.wait_for(Agent("home", "watch", sources, link, spool, ManualClock(), timing=timing).run(), 10)
+    assert not caplog.records
 
 
 def test_two_streams_of_one_name_are_refused(tmp_path):

@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+import os
+import pty
+import re
 import signal
 import subprocess
 import sys
@@ -11,12 +14,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from broker.errors import DataError
 from broker.link import MqttLink
 from broker.messages import decode_frame, decode_status
 from broker.topics import STATUS_ALL
+from edge import cli
+from edge.progress import Standing, shown
 from edge.recording import FrameWriter, read_frames, read_messages
+from edge.sensors.listing import Available
 from tests.conftest import free_port
 from tests.test_edge_agent import Receiver
 from tests.tiny_encoder import encoder_bytes
@@ -51,7 +58,7 @@ def settings(folder: Path, port: int, stream: str = SIMULATED, extra: str = "") 
 
 def write_csv(path: Path, seconds: float, t0: int = T0) -> Path:
     times = t0 + np.arange(round(seconds * 100)) * 10_000_000
-    values = np.random.default_rng(5).normal(size=(len(times), 6)).round(3)
+    values = np.random.default_rng(5).normal([0, 0, 9.8, 0, 0, 0], size=(len(times), 6)).round(3)
     lines = ["timestamp,acc_x,acc_y,acc_z,gyro_x,gyro_y,gyro_z"]
     lines += [f"{t},{','.join(map(str, row))}" for t, row in zip(times, values.tolist(), strict=True)]
     path.write_text("\n".join(lines) + "\n")
@@ -77,10 +84,46 @@ def times(receiver, stream="imu"):
 async def test_run_ends_when_its_sensors_have_ended_and_all_is_acknowledged(tmp_path, mosquitto):
     config = settings(tmp_path, 1, f"{SIMULATED}\noptions = {OPTIONS % 6}")
     async with backend(mosquitto.port) as receiver:
-        process = await start("run", "-c", config, "--broker", f"127.0.0.1:{mosquitto.port}")
+        process = await start("run", "-c", config, "--broker", f"127.0.0.1:{mosquitto.port}", "--quiet")
         out, err = await asyncio.wait_for(process.communicate(), 30)
     assert (process.returncode, out, err) == (0, b"", b"")
     assert times(receiver) == [times(receiver)[0] + i * HOP for i in range(11)]
+
+
+async def test_run_tells_its_life_in_a_few_lines(tmp_path, mosquitto):
+    """What it is; connected, acknowledged, lost, back; at the end what became of the windows."""
+    config = settings(tmp_path, mosquitto.port)
+    async with backend(mosquitto.port) as receiver:
+        process = await start("run", "-c", config)
+        told = [await asyncio.wait_for(process.stderr.readline(), 20) for _ in range(3)]
+        mosquitto.kill()
+        await asyncio.sleep(0.5)
+        mosquitto.start()
+        seen = len(receiver.accepted)
+        while len(receiver.accepted) < seen + 3:
+            await asyncio.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        out, err = await asyncio.wait_for(process.communicate(), 10)
+    where, spool = f"127.0.0.1:{mosquitto.port}", tmp_path / "watch.db"
+    lines = b"".join([*told, err]).decode().splitlines()
+    for line, words in zip(
+        lines,
+        [
+            f"INFO edge.run: home/watch: imu (simulator at wrist) to {where}; 0 windows wait in {spool}",
+            f"INFO broker.link: connected to {where} as home.watch",
+            "INFO edge.sender: a backend acknowledges what home/watch sends",
+            f"WARNING broker.link: lost the connection to {where}: ",
+            f"INFO broker.link: connected to {where} as home.watch, after ",
+            "INFO edge.run: ",
+        ],
+        strict=True,
+    ):
+        assert words in line
+    assert (process.returncode, out) == (0, b"")
+    end = re.search(rf"(\d+) windows measured, (\d+) acknowledged; (\d+) wait in {re.escape(str(spool))}", lines[-1])
+    measured, acknowledged, waiting = map(int, end.groups())
+    assert acknowledged <= len(receiver.accepted) <= measured == acknowledged + waiting
+    assert acknowledged >= 1
 
 
 async def test_killed_again_and_again_it_sends_every_window_once(tmp_path, mosquitto):
@@ -115,7 +158,7 @@ async def test_stopped_it_says_goodbye_and_keeps_what_waits(tmp_path, mosquitto)
         await asyncio.sleep(2.2)
         page = await asyncio.to_thread(lambda: urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read())
         process.terminate()
-        assert await asyncio.wait_for(process.communicate(), 10) == (b"", b"")
+        _, err = await asyncio.wait_for(process.communicate(), 10)
         assert process.returncode == 0
         assert decode_status((await anext(messages)).payload).state == "offline"
     values = dict(line.rsplit(" ", 1) for line in page.decode().splitlines() if not line.startswith("#"))
@@ -124,6 +167,7 @@ async def test_stopped_it_says_goodbye_and_keeps_what_waits(tmp_path, mosquitto)
 
     spool = Spool(tmp_path / "watch.db")
     assert spool.waiting >= 1
+    assert f"0 acknowledged; {spool.waiting} wait in {tmp_path / 'watch.db'} for the next start" in err.decode()
     spool.close()
 
 
@@ -160,6 +204,64 @@ async def test_replay_sends_a_recording_and_ends(tmp_path, mosquitto):
         out, err = await asyncio.wait_for(process.communicate(), 30)
         assert (process.returncode, out, err) == (0, b"39 windows sent and acknowledged\n", b"")
         assert times(receiver) == [T0 + i * HOP for i in range(39)]
+
+
+async def on_a_terminal(*arguments):
+    """Status, stdout, and what a terminal at stderr would show."""
+    terminal, theirs = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "edge.cli", *map(str, arguments)),
+        stdout=-1,
+        stderr=theirs,
+        env=os.environ | {"TERM": "xterm", "COLUMNS": "160"},
+    )
+    os.close(theirs)
+
+    def read():
+        shown = b""
+        with contextlib.suppress(OSError):  # the other end has closed
+            while part := os.read(terminal, 4096):
+                shown += part
+        os.close(terminal)
+        return shown.decode()
+
+    shown = await asyncio.wait_for(asyncio.to_thread(read), 60)
+    out, _ = await process.communicate()
+    return process.returncode, out.decode(), shown
+
+
+async def test_on_a_terminal_replay_shows_what_is_acknowledged_and_logs_above_it(tmp_path, mosquitto):
+    path = write_csv(tmp_path / "walk.csv", 4)
+    arguments = [path, "--device", "watch", "--broker", f"127.0.0.1:{mosquitto.port}"]
+
+    async def cut():
+        await asyncio.sleep(3.0)
+        mosquitto.kill()
+        mosquitto.start()
+
+    async with backend(mosquitto.port):
+        cutting = asyncio.create_task(cut())
+        status, out, shown = await on_a_terminal("replay", *arguments)
+        await cutting
+    assert (status, out) == (0, "7 windows sent and acknowledged\n")
+    assert "of about 8 windows acknowledged" in shown
+    assert re.search(
+        r"\r\x1b\[2K\d{4}-\d\d-\d\d \S+ WARNING broker\.link: lost the connection", shown
+    )  # a line of its own
+
+
+async def test_on_a_terminal_record_shows_seconds_and_windows(tmp_path):
+    out = tmp_path / "a.frames"
+    status, said, shown = await on_a_terminal("record", "-c", settings(tmp_path, 1), out, "--seconds", 3)
+    assert status == 0
+    assert said == f"{sum(1 for _ in read_frames(out))} windows in {out}\n"
+    assert re.search(r"[12] of 3 s, \d+ windows in ", shown)
+
+
+async def test_in_a_pipe_progress_is_plain_lines_and_few(capsys):
+    async with shown(lambda: Standing("3 of 8 windows", 3, 8), every_s=0.2):
+        await asyncio.sleep(0.5)
+    assert capsys.readouterr() == ("", "3 of 8 windows\n" * 2)
 
 
 async def test_a_killed_replay_goes_on_at_the_times_it_had(tmp_path, mosquitto):
@@ -268,6 +370,12 @@ def test_a_recording_that_was_cut_off_gives_what_is_complete(tmp_path):
         (("replay", "walk.csv", "--site", "My Home"), "--site"),
         (("replay", "walk.csv", "--broker", "127.0.0.1:{port}", "--timeout", "0.3"), "no broker at 127.0.0.1"),
         (("replay", "broken.frames"), "no recording of frames"),
+        (("replay", "empty.frames"), "empty.frames: no frames in it"),
+        (("replay", "empty.csv"), "empty.csv: an empty file"),
+        (("replay", "short.csv"), "short.csv: no window in it: 0.49 s of imu are shorter than one window of 1 s"),
+        (("replay", "empty.wav"), "empty.wav: no window in it: 0 s of audio are shorter"),
+        (("replay", "clips"), "clips: no window in it: 0.25 s of audio are shorter"),
+        (("replay", "notes"), "notes: no recordings; expected"),
         (("run",), "edge.toml: No such file"),
         (("run", "-c", "other.toml"), "sensor 'nose' is none of simulator"),
         (("record", "a.frames"), "edge.toml: No such file"),
@@ -276,6 +384,14 @@ def test_a_recording_that_was_cut_off_gives_what_is_complete(tmp_path):
 def test_every_error_is_one_line_and_a_status(tmp_path, arguments, words):
     write_csv(tmp_path / "walk.csv", 3)
     (tmp_path / "broken.frames").write_text("broken")
+    (tmp_path / "empty.frames").write_text("iotlm-frames-1\n")
+    (tmp_path / "empty.csv").write_text("")
+    write_csv(tmp_path / "short.csv", 0.5)
+    soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16000)
+    (tmp_path / "clips").mkdir()
+    soundfile.write(tmp_path / "clips" / "short.wav", np.zeros(4000), 16000)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").write_text("no recording")
     other = settings(tmp_path, 1, SIMULATED.replace("simulator", "nose"))
     other.rename(tmp_path / "other.toml")
     done = edge(*(a.format(port=free_port()) for a in arguments), cwd=tmp_path)
@@ -286,10 +402,34 @@ def test_every_error_is_one_line_and_a_status(tmp_path, arguments, words):
     assert "Traceback" not in done.stderr
 
 
+async def test_a_recording_of_which_no_window_could_be_cut_is_an_error(tmp_path, mosquitto):
+    lines = write_csv(tmp_path / "walk.csv", 60).read_text().splitlines()
+    kept = [line for i, line in enumerate(lines[1:]) if i % 100 < 30]  # 0.3 s of every second
+    (tmp_path / "walk.csv").write_text("\n".join([lines[0], *kept]))
+    arguments = [tmp_path / "walk.csv", "--broker", f"127.0.0.1:{mosquitto.port}", "--speed", 0]
+    process = await start("replay", *arguments, "--spool", tmp_path / "state")
+    out, err = await asyncio.wait_for(process.communicate(), 30)
+    assert (process.returncode, out) == (1, b"")
+    assert list((tmp_path / "state").iterdir()) == []  # nothing that the next replay would stumble over
+    assert err.decode() == f"error: {tmp_path}/walk.csv: no window in it: samples cover less than half of every one\n"
+
+
 def test_sensors_says_what_is_here_and_why_not():
     done = edge("sensors")
     assert done.returncode == 0
     assert all(name in done.stdout for name in ("simulator", "replay", "microphone", "accelerometer"))
+
+
+def test_names_of_devices_and_what_to_install_are_shown_as_they_are(monkeypatch, capsys):
+    rows = [
+        Available("microphone", ("audio",), False, "pip install 'iotlm[microphone]'"),
+        Available("accelerometer", ("imu",), True, "[bold]chip[/bold] :smile:"),
+    ]
+    monkeypatch.setattr("edge.sensors.listing.available", lambda: rows)
+    monkeypatch.setenv("COLUMNS", "160")
+    cli.sensors()
+    shown = capsys.readouterr().out
+    assert all(row.detail in shown for row in rows)
 
 
 def test_starting_takes_no_second():

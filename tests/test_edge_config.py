@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from broker.errors import ConfigError
-from edge.config import EdgeConfig, load, parse_address
+from edge.config import load, parse_address
 
 TOML = """
 site = "home"
@@ -41,6 +41,19 @@ def test_a_file_says_it_all_and_paths_are_relative_to_it(toml, tmp_path):
     assert config.streams[0].encoder == tmp_path / "imu.onnx"
     assert config.streams[0].options == {"seed": 3}
     assert config.metrics.port is None
+
+
+def test_the_path_of_a_recording_is_relative_to_the_settings_file(toml, tmp_path):
+    toml.write_text(TOML.replace("options = { seed = 3 }", 'options = { path = "walk.csv" }'))
+    assert load(toml).streams[0].options == {"path": str(tmp_path / "walk.csv")}
+
+
+def test_tls_files_are_relative_to_the_settings_file_unless_absolute(toml, tmp_path):
+    files = 'ca = "tls/ca.pem"\ncert = "watch.pem"\nkey = "/etc/watch.key"'
+    toml.write_text(TOML.replace("[spool]", f"[broker]\n{files}\n[spool]"))
+    broker = load(toml).broker
+    assert (broker.ca, broker.cert) == (str(tmp_path / "tls/ca.pem"), str(tmp_path / "watch.pem"))
+    assert broker.key == "/etc/watch.key"
 
 
 def test_environment_goes_over_the_file_and_flags_over_both(toml, monkeypatch):

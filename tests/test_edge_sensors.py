@@ -1,6 +1,7 @@
 """Sensors: recordings read and paced, the simulator live, the host's own; and what is said when one is missing."""
 
 import asyncio
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import soundfile
 
 from broker.errors import ConfigError, DataError
 from broker.messages import decode_frame, encode_frame
+from broker.modalities import MODALITIES
 from edge.clock import ManualClock
 from edge.facts import FACTS
 from edge.sensors import SENSORS, Reading, Sensor
@@ -156,6 +158,7 @@ async def test_readings_are_never_early(tmp_path):
         ("a.csv", HEADER, "no samples"),
         ("a.csv", HEADER + "1,2,3,4,5,nope,1700000000000,A\n", "line 2"),
         ("a.csv", HEADER + "1,2\n", "line 2"),
+        ("a.csv", "", "empty file"),
         ("a.wav", "no sound", "not a sound file"),
         ("a.txt", "", "not a recording"),
         ("a.parquet", "nothing", "sp_sw_har"),
@@ -173,6 +176,20 @@ def test_an_absent_file_and_an_empty_folder_are_errors(tmp_path):
     for path in (tmp_path / "absent.csv", tmp_path / "absent.wav", tmp_path):
         with pytest.raises(DataError, match=str(path)):
             tracks(path)
+
+
+@pytest.mark.parametrize(
+    ("n", "step_ms", "words"),
+    [
+        (20, 10, "0.19 s of imu are shorter than one window of 1 s"),
+        (20, 1000, "1.05 samples a second of imu; it takes 25"),
+    ],
+)
+def test_a_recording_that_cannot_have_a_window_says_why(tmp_path, n, step_ms, words):
+    rows = [f"0,0,9.8,0,0,{i},{T0 // 10**6 + step_ms * i},SEATED" for i in range(n)]
+    (tmp_path / "short.csv").write_text(HEADER + "\n".join(rows) + "\n")
+    with pytest.raises(DataError, match=words):
+        SENSORS["replay"]({"path": str(tmp_path / "short.csv")}, IMU, ManualClock())
 
 
 def test_a_recording_without_the_stream_says_what_it_holds(tmp_path):
@@ -227,6 +244,9 @@ async def test_a_simulated_device_has_the_flaws_it_is_given():
         ("simulator", {"seed": "x"}, IMU, "expected int"),
         ("simulator", {}, Stream("g", "gps", "car"), "no gps"),
         ("simulator", {}, Stream("i", "imu", "ear"), "wrist, pocket"),
+        ("simulator", {"start": "yesterday"}, IMU, "option start is 'yesterday'"),
+        ("replay", {"path": "x.csv", "start": "inf"}, IMU, "option start is 'inf'"),
+        ("replay", {}, IMU, "needs the option path"),
         ("microphone", {}, IMU, "audio"),
         ("accelerometer", {}, AUDIO, "imu"),
         ("replay", {"path": "x.csv", "now": "yes"}, IMU, "bool"),
@@ -276,6 +296,75 @@ async def test_the_microphone_hears():
     assert reading.values.shape == (4000, 1)
 
 
+class FakePortAudio:
+    """PortAudio with a microphone that gives `blocks` and then says nothing; `there` is whether it is plugged in."""
+
+    class PortAudioError(Exception):
+        pass
+
+    def __init__(self, blocks: int = 3) -> None:
+        self.there, self.blocks, self.begun, self.closed = True, blocks, 0, 0
+
+    def _terminate(self) -> None:
+        pass
+
+    def _initialize(self) -> None:
+        self.begun += 1
+
+    def check_input_settings(self, **settings) -> None:
+        if not self.there:
+            raise self.PortAudioError("Invalid device")
+
+    def InputStream(self, *, blocksize, callback, **settings):  # noqa: N802 (PortAudio's name)
+        self.blocksize, self.callback = blocksize, callback
+        return self
+
+    def start(self) -> None:
+        if not self.there:
+            raise self.PortAudioError("Device unavailable")
+        for _ in range(self.blocks):
+            self.callback(np.zeros((self.blocksize, 1), np.float32), self.blocksize, None, None)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.fixture
+def fake_portaudio(monkeypatch) -> FakePortAudio:
+    fake = FakePortAudio()
+    monkeypatch.setattr("edge.sensors.microphone.portaudio", lambda: fake)
+    return fake
+
+
+async def test_a_microphone_that_falls_silent_has_failed(fake_portaudio):
+    readings = MicrophoneSensor({}, AUDIO, ManualClock(T0), silence_s=0.1).readings()
+    assert [len((await anext(readings)).t) for _ in range(3)] == [800] * 3
+    with pytest.raises(OSError, match=r"no samples for 0\.1 s; is it still plugged in"):
+        await anext(readings)
+    assert fake_portaudio.closed == 1
+
+
+async def test_opened_again_the_microphone_looks_for_devices_anew_unless_another_listens(fake_portaudio):
+    listening = MicrophoneSensor({}, AUDIO, ManualClock(T0))
+    readings = listening.readings()
+    await anext(readings)
+    assert fake_portaudio.begun == 1
+    MicrophoneSensor({}, AUDIO, ManualClock(T0))
+    assert fake_portaudio.begun == 1  # beginning anew would end the one that listens
+    await readings.aclose()
+    MicrophoneSensor({}, AUDIO, ManualClock(T0))
+    assert fake_portaudio.begun == 2
+
+
+async def test_a_microphone_that_is_unplugged_fails_to_open_and_to_start(fake_portaudio):
+    sensor = MicrophoneSensor({}, AUDIO, ManualClock(T0))
+    fake_portaudio.there = False
+    with pytest.raises(OSError, match="Device unavailable"):
+        await anext(sensor.readings())
+    with pytest.raises(ConfigError, match="device default cannot be opened: Invalid device"):
+        MicrophoneSensor({}, AUDIO, ManualClock(T0))
+
+
 def chip(root: Path, name: str, gyroscope: bool = True) -> None:
     """The files that Linux shows of an inertial chip."""
     folder = root / f"iio:device{len(list(root.glob('iio*')))}"
@@ -306,6 +395,28 @@ async def test_an_axis_that_cannot_be_read_is_missing(tmp_path):
     assert np.isnan((await taken(sensor, 1)).values[0, 0])
 
 
+async def test_a_chip_that_is_gone_has_failed(tmp_path):
+    chip(tmp_path, "bmi160")
+    sensor = AccelerometerSensor({}, IMU, ManualClock(T0), tmp_path)
+    shutil.rmtree(tmp_path / "iio:device0")
+    with pytest.raises(OSError, match="is the chip still there"):
+        await taken(sensor, 1)
+
+
+@pytest.mark.parametrize("hours", [-1, 24])
+async def test_a_clock_that_is_set_brings_neither_silence_nor_a_burst(tmp_path, hours):
+    chip(tmp_path, "bmi160")
+    clock = ManualClock(T0)
+    readings = AccelerometerSensor({}, IMU, clock, tmp_path).readings()
+    await anext(readings)
+    clock._now += hours * 3600 * SECOND
+    for _ in range(5):
+        reading = await anext(readings)
+    steps = np.diff(reading.t)
+    assert steps.tolist() == [20_000_000] * 4
+    assert 0 < clock.now() - (T0 + hours * 3600 * SECOND) < SECOND
+
+
 def test_a_machine_without_an_accelerometer_says_so(tmp_path):
     with pytest.raises(ConfigError, match="no Industrial I/O accelerometer"):
         AccelerometerSensor({}, IMU, ManualClock(), tmp_path)
@@ -319,10 +430,30 @@ def test_the_hosts_own_sensors_are_listed_with_units():
     assert set(facts()) <= {"host.temperature", "host.fan", "host.battery"}
 
 
-def test_every_sensor_of_the_table_is_listed():
+def test_every_sensor_of_the_table_is_listed_with_what_it_measures():
     rows = available()
-    assert [row.sensor for row in rows] == [*SENSORS, "host"]
+    assert [(row.sensor, row.modalities) for row in rows] == [
+        *((name, kind.modalities) for name, kind in SENSORS.items()),
+        ("host", ()),
+    ]
     assert all(row.detail for row in rows)
+
+
+@pytest.mark.parametrize("name", SENSORS)
+def test_a_sensor_measures_what_the_table_says_and_nothing_else(name):
+    for modality in MODALITIES:
+        stream = Stream("x", modality, "wrist")
+        try:
+            sensor = SENSORS[name]({}, stream, ManualClock())
+        except (ConfigError, DataError) as error:  # such as no microphone here; but the modality is not to blame
+            assert (f"has no {modality}" in str(error)) == (modality not in SENSORS[name].modalities)
+        else:
+            assert sensor.modality == modality
+            assert modality in SENSORS[name].modalities
+
+
+def test_only_recordings_can_wait():
+    assert [name for name, kind in SENSORS.items() if kind.patient] == ["replay"]
 
 
 def test_what_the_host_says_of_itself_travels_with_the_windows():

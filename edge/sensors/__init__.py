@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from broker.errors import ConfigError
+from broker.modalities import MODALITIES
+
 if TYPE_CHECKING:
     from edge.clock import Clock
     from edge.windows import Stream
@@ -33,12 +36,38 @@ class Sensor(Protocol):
     modality: str
 
     def readings(self) -> AsyncIterator[Reading]:
-        """Readings in order of time, paced by the clock; ends where a recording ends, else never."""
+        """Readings in order of time, paced by the clock; ends where a recording ends, else never.
+
+        Raises:
+            IotlmError, OSError: the sensor has failed; a live one is then opened anew (`edge.sources.LiveSensor`).
+        """
         ...
 
 
 Options = Mapping[str, Any]
 Open = Callable[[Options, "Stream", "Clock"], Sensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of sensor, called to open one for a stream.
+
+    `modalities` are what it can measure. `survey` says which there are on this machine, or raises ConfigError that says
+    why there is none. The samples of a `patient` one can wait, as a recording's can and a microphone's cannot.
+    """
+
+    name: str
+    modalities: tuple[str, ...]
+    open: Open
+    survey: Callable[[], str]
+    patient: bool = False
+
+    def __call__(self, options: Options, stream: "Stream", clock: "Clock") -> Sensor:
+        """Open it. Raises ConfigError for options that cannot be used, DataError for a recording that cannot."""
+        if stream.modality not in self.modalities:
+            has = f"it has {', '.join(self.modalities)}"
+            raise ConfigError(f"stream {stream.name}: sensor {self.name} has no {stream.modality}; {has}")
+        return self.open(options, stream, clock)
 
 
 def _simulator(options: Options, stream: "Stream", clock: "Clock") -> Sensor:
@@ -59,15 +88,33 @@ def _microphone(options: Options, stream: "Stream", clock: "Clock") -> Sensor:
     return MicrophoneSensor(options, stream, clock)
 
 
+def _microphones() -> str:
+    from edge.sensors.microphone import names
+
+    return ", ".join(names())
+
+
 def _accelerometer(options: Options, stream: "Stream", clock: "Clock") -> Sensor:
     from edge.sensors.host import AccelerometerSensor
 
     return AccelerometerSensor(options, stream, clock)
 
 
-SENSORS: dict[str, Open] = {
-    "simulator": _simulator,
-    "replay": _replay,
-    "microphone": _microphone,
-    "accelerometer": _accelerometer,
-}
+def _accelerometers() -> str:
+    from edge.sensors.host import accelerometers
+
+    return ", ".join(accelerometers())
+
+
+def _table(*kinds: Kind) -> dict[str, Kind]:
+    return {kind.name: kind for kind in kinds}
+
+
+_SERIES = tuple(name for name, row in MODALITIES.items() if row.axes == ("time",))
+
+SENSORS: dict[str, Kind] = _table(
+    Kind("simulator", ("imu", "audio"), _simulator, lambda: "imu at wrist or pocket, audio in the room; option seed"),
+    Kind("replay", _SERIES, _replay, lambda: "CSV, WAV, FLAC, OGG, sp_sw_har, esc10; option path", patient=True),
+    Kind("microphone", ("audio",), _microphone, _microphones),
+    Kind("accelerometer", ("imu",), _accelerometer, _accelerometers),
+)

@@ -15,8 +15,9 @@ import psutil
 from numpy.typing import NDArray
 
 from broker.errors import ConfigError
+from edge.clock import SECOND
 from edge.sensors import Options, Reading
-from edge.sensors.options import SECOND, choose
+from edge.sensors.options import choose
 
 if TYPE_CHECKING:
     from edge.clock import Clock
@@ -74,10 +75,17 @@ class HostFacts:
 
 
 def accelerometers(root: Path = IIO) -> dict[str, Path]:
-    """Industrial I/O devices that measure acceleration, by their own name."""
-    return {
+    """Industrial I/O devices that measure acceleration, one at least, by their own name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    found = {
         _text(folder / "name") or folder.name: folder for folder in sorted(root.glob("iio:device*")) if _has(folder)
     }
+    if not found:
+        raise ConfigError(f"accelerometer: none in {root}; this machine has no Industrial I/O accelerometer")
+    return found
 
 
 def _has(folder: Path) -> bool:
@@ -100,12 +108,8 @@ class AccelerometerSensor:
     modality = "imu"
 
     def __init__(self, options: Options, stream: "Stream", clock: "Clock", root: Path = IIO) -> None:
-        if stream.modality != self.modality:
-            raise ConfigError(f"stream {stream.name}: an accelerometer gives imu, not {stream.modality}")
         chosen = choose("accelerometer", options, device="", rate=stream.rate)
         found = accelerometers(root)
-        if not found:
-            raise ConfigError(f"accelerometer: none in {root}; this machine has no Industrial I/O accelerometer")
         name = chosen["device"] or next(iter(found))
         if name not in found:
             raise ConfigError(f"accelerometer: device {name!r} is none of {', '.join(found)}")
@@ -115,14 +119,18 @@ class AccelerometerSensor:
         self._channels = [self._channel(kind, axis) for kind in ("accel", "anglvel") for axis in _AXES]
 
     async def readings(self) -> AsyncIterator[Reading]:
-        """Samples in blocks of five; a value that cannot be read is NaN."""
+        """Samples in blocks of five; a value that cannot be read is NaN. Raises OSError when the chip is gone."""
         t, values = np.empty(_BLOCK, np.int64), np.empty((_BLOCK, 6), np.float32)
         due = self._clock.now()
         while True:
             for i in range(_BLOCK):
                 due += round(self._period * SECOND)
+                if abs(due - self._clock.now()) > SECOND:  # the clock was set: no hour of silence, and no burst
+                    due = self._clock.now()
                 await self._clock.sleep(max(0.0, (due - self._clock.now()) / SECOND))
                 t[i], values[i] = self._clock.now(), self._sample()
+            if np.isnan(values[:, :3]).all():
+                raise OSError(f"accelerometer: {self._folder} tells nothing; is the chip still there?")
             yield Reading(t.copy(), values.copy())
 
     def _channel(self, kind: str, axis: str) -> tuple[Path, float, float] | None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from broker.errors import ConfigError
-from edge.sensors import host, microphone
+from edge.sensors import SENSORS, Kind, host
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,28 +18,14 @@ class Available:
 
 def available() -> list[Available]:
     """One row per sensor of the table, and one for the host's temperatures, fans and battery, which are facts only."""
-    return [
-        Available("simulator", ("imu", "audio"), True, "imu at wrist or pocket, audio in the room; option seed"),
-        Available(
-            "replay", ("imu", "audio", "gps", "gaze", "pose"), True, "CSV, WAV, FLAC, OGG, sp_sw_har; option path"
-        ),
-        _microphone(),
-        _accelerometer(),
-        _host(),
-    ]
+    return [*(_row(kind) for kind in SENSORS.values()), _host()]
 
 
-def _microphone() -> Available:
+def _row(kind: Kind) -> Available:
     try:
-        names = microphone.names()
+        return Available(kind.name, kind.modalities, True, kind.survey())
     except ConfigError as error:
-        return Available("microphone", ("audio",), False, str(error))
-    return Available("microphone", ("audio",), bool(names), ", ".join(names) or "no input device")
-
-
-def _accelerometer() -> Available:
-    names = host.accelerometers()
-    return Available("accelerometer", ("imu",), bool(names), ", ".join(names) or f"none in {host.IIO}")
+        return Available(kind.name, kind.modalities, False, str(error))
 
 
 def _host() -> Available:

@@ -1,19 +1,22 @@
 """The machine's microphone, through PortAudio.
 
 Blocks come from PortAudio's thread in bursts; their samples are stamped by counting, steered slowly towards the
-system's clock, so that sound stays as regular as it was sampled.
+system's clock, so that sound stays as regular as it was sampled. A microphone that is unplugged tells nobody: its
+silence is what is noticed. Opening it again is not done here.
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from broker.errors import ConfigError
+from edge.clock import SECOND
 from edge.sensors import Options, Reading
-from edge.sensors.options import SECOND, choose
+from edge.sensors.options import choose
 
 if TYPE_CHECKING:
     from edge.clock import Clock
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 _BLOCK_S = 0.05
 _LOST_S = 0.2  # off by more than this, samples have been lost: start counting anew
 _STEER = 0.3  # samples per block; less than half a sample, so that none is ever left out or doubled
+_SILENCE_S = 5.0  # without any block for so long, the microphone has failed
 
 
 class SampleClock:
@@ -56,42 +60,64 @@ def portaudio() -> Any:
 
 
 def names() -> list[str]:
-    """The input devices there are. Raises ConfigError without PortAudio."""
-    return [str(device["name"]) for device in portaudio().query_devices() if device["max_input_channels"]]
+    """The input devices there are, one at least. Raises ConfigError without any, or without PortAudio."""
+    found = [str(device["name"]) for device in portaudio().query_devices() if device["max_input_channels"]]
+    if not found:
+        raise ConfigError("no input device")
+    return found
 
 
 class MicrophoneSensor:
-    """One channel of an input device. Options: device (part of its name; the system's default if not given)."""
+    """One channel of an input device. Options: device (part of its name; the system's default if not given).
+
+    Raises:
+        ConfigError: there is no such device, or it does not record at the stream's rate.
+    """
 
     modality = "audio"
+    _listening: ClassVar[int] = 0  # open microphones of this process
 
-    def __init__(self, options: Options, stream: "Stream", clock: "Clock") -> None:
-        if stream.modality != self.modality:
-            raise ConfigError(f"stream {stream.name}: a microphone gives audio, not {stream.modality}")
-        self._device = choose("microphone", options, device="")["device"] or None
-        self._stream, self._clock = stream, clock
+    def __init__(self, options: Options, stream: "Stream", clock: "Clock", silence_s: float = _SILENCE_S) -> None:
+        self._clock, self._rate, self._silence_s = clock, stream.rate, silence_s
         self._portaudio = portaudio()
+        device = choose("microphone", options, device="")["device"] or None
+        self._settings = {"samplerate": stream.rate, "device": device, "channels": 1, "dtype": "float32"}
+        if not MicrophoneSensor._listening:
+            # PortAudio knows the devices that were there when it began; beginning anew would end other streams.
+            self._portaudio._terminate()
+            self._portaudio._initialize()
+        try:
+            self._portaudio.check_input_settings(**self._settings)
+        except (self._portaudio.PortAudioError, ValueError) as error:
+            raise ConfigError(f"microphone: device {device or 'default'} cannot be opened: {error}") from None
 
     async def readings(self) -> AsyncIterator[Reading]:
-        """Blocks of a twentieth of a second. Raises ConfigError when there is no such device."""
+        """Blocks of a twentieth of a second. Raises OSError when the device fails, or is silent for 5 s."""
         loop, blocks = asyncio.get_running_loop(), asyncio.Queue[tuple[NDArray[np.float32], int]]()
 
         def heard(data: NDArray[np.float32], frames: int, time: object, status: object) -> None:
             loop.call_soon_threadsafe(blocks.put_nowait, (data.copy(), self._clock.now()))
 
-        stamps = SampleClock(self._stream.rate)
+        stamps = SampleClock(self._rate)
+        MicrophoneSensor._listening += 1
         try:
-            source = self._portaudio.InputStream(
-                samplerate=self._stream.rate,
-                blocksize=round(_BLOCK_S * self._stream.rate),
-                device=self._device,
-                channels=1,
-                dtype="float32",
-                callback=heard,
-            )
-        except (self._portaudio.PortAudioError, ValueError) as error:
-            raise ConfigError(f"microphone: device {self._device or 'default'} cannot be opened: {error}") from None
-        with source:
-            while True:
-                data, arrived = await blocks.get()
-                yield Reading(stamps.stamp(len(data), arrived), data)
+            block = round(_BLOCK_S * self._rate)
+            # `closing`, not the stream's own `with`: that waits for a device that may be gone.
+            with contextlib.closing(
+                self._portaudio.InputStream(**self._settings, blocksize=block, callback=heard)
+            ) as source:
+                source.start()
+                while True:
+                    data, arrived = await self._next(blocks)
+                    yield Reading(stamps.stamp(len(data), arrived), data)
+        except self._portaudio.PortAudioError as error:
+            raise OSError(f"microphone: {error}") from None
+        finally:
+            MicrophoneSensor._listening -= 1
+
+    async def _next(self, blocks: "asyncio.Queue[tuple[NDArray[np.float32], int]]") -> tuple[NDArray[np.float32], int]:
+        try:
+            async with asyncio.timeout(self._silence_s):
+                return await blocks.get()
+        except TimeoutError:
+            raise TimeoutError(f"microphone: no samples for {self._silence_s:g} s; is it still plugged in?") from None

@@ -1,12 +1,13 @@
 """Options of a sensor as a person wrote them: read once, each with its kind, and none that nobody knows."""
 
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from broker.errors import ConfigError
+from edge.clock import SECOND
 
-SECOND = 1_000_000_000
 T = TypeVar("T", str, int, float, bool)
 
 
@@ -27,6 +28,14 @@ def _as_kind(sensor: str, name: str, value: Any, like: T) -> T:
         raise ConfigError(f"sensor {sensor}: option {name} is {value!r}; expected {type(like).__name__}") from None
 
 
+def choose_time(sensor: str, text: str) -> int | None:
+    """The option `start` in ns UTC, None where it is empty. Raises ConfigError for what is no time."""
+    try:
+        return parse_time(text) if text else None
+    except ValueError:
+        raise ConfigError(f"sensor {sensor}: option start is {text!r}; write 2026-01-01T12:00:00Z") from None
+
+
 def parse_time(text: str) -> int:
     """Nanoseconds UTC of an ISO 8601 time (UTC where it names no zone) or of unix seconds, ms, us or ns by size.
 
@@ -39,5 +48,7 @@ def parse_time(text: str) -> int:
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         since = moment - datetime(1970, 1, 1, tzinfo=UTC)
         return (since.days * 86_400 + since.seconds) * SECOND + since.microseconds * 1000
-    unit = next(ns for limit, ns in ((1e11, SECOND), (1e14, 10**6), (1e17, 1000), (float("inf"), 1)) if number < limit)
+    if not math.isfinite(number):
+        raise ValueError(f"{text!r} is no time")
+    unit = next(ns for limit, ns in ((1e11, SECOND), (1e14, 10**6), (1e17, 1000), (math.inf, 1)) if number < limit)
     return int(text) * unit if text.strip().lstrip("-").isdigit() else round(number * unit)

@@ -5,7 +5,7 @@ stream. Devices that were recorded at once keep their common time whatever the s
 nothing of recorded frames: those are the agent's own bytes.
 """
 
-import csv
+import logging
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,12 +17,16 @@ from numpy.typing import NDArray
 
 from broker.errors import ConfigError, DataError
 from broker.modalities import MODALITIES
+from edge.clock import SECOND
 from edge.sensors import Options, Reading
-from edge.sensors.options import SECOND, choose, parse_time
+from edge.sensors.options import choose, choose_time
+from edge.sensors.tables import ACCELERATION, IMU, TURNING, Table, find_columns, joined, read, tidied
 
 if TYPE_CHECKING:
     from edge.clock import Clock
     from edge.windows import Stream
+
+log = logging.getLogger(__name__)
 
 SOUND = (".wav", ".flac", ".ogg")
 GRID_NS = SECOND // 2  # shifts keep the phase of the windows' grid, so that a shifted replay cuts the same windows
@@ -31,15 +35,14 @@ DEVICES = {"sw": ("watch", "wrist"), "sp": ("phone", "pocket")}
 _PAUSE_NS = 3 * SECOND  # between two recordings that are played one after the other
 _CHUNK_NS = SECOND // 4
 _EXECUTION = re.compile(r"(?P<run>.+_\d+)_(?P<device>sp|sw)")
-_TIME_COLUMNS = ("timestamp", "time", "t", "datetime", "unixtime", "timestampms", "timestampns")
-_RELATIVE_S = 1e8  # times below this count seconds from the start of the recording
+_APPS = (("TotalAcceleration.csv", "Gyroscope.csv"), ("Accelerometer.csv", "Gyroscope.csv"))  # Sensor Logger, phyphox
 
 
 @dataclass(frozen=True, slots=True)
 class Track:
     """One device's part of one recording, `start` to `end` in ns UTC.
 
-    `device` and `placement` are empty where the file does not tell. `chunks` reads it.
+    `device` and `placement` are empty where the file does not tell. `chunks` reads its `samples`.
     """
 
     recording: str
@@ -48,6 +51,7 @@ class Track:
     placement: str
     start: int
     end: int
+    samples: int
     chunks: Callable[[], Iterator[Reading]]
 
 
@@ -63,14 +67,15 @@ class Part:
 def tracks(path: Path, start: int | None = None) -> list[Track]:
     """What a file or folder holds, in order of time. Raises DataError for what cannot be read.
 
-    `start` (ns UTC) is when recordings without times of their own begin; the time of the file if not given.
+    `start` (ns UTC) is when recordings without times of their own begin, such as sound, and tables whose times count
+    from zero; the time of the file if not given.
     """
     if path.is_dir():
         found = _folder(path, start)
     elif path.suffix.lower() in SOUND:
         found = [_sound(path, _start(path, start))]
     elif path.suffix.lower() == ".csv":
-        found = [_csv(path, _start(path, start))]
+        found = [_csv(path, start)]
     elif path.suffix.lower() == ".parquet":
         found = _parquet(path)
     else:
@@ -123,15 +128,31 @@ class ReplaySensor:
 def open_replay(options: Options, stream: "Stream", clock: "Clock") -> ReplaySensor:
     """The sensor of a settings file. Options: path, speed, start (a time), now (move the times to now)."""
     chosen = choose("replay", options, path="", speed=1.0, start="", now=False)
-    start = parse_time(chosen["start"]) if chosen["start"] else None
-    parts = plan(tracks(Path(chosen["path"]), start), clock.now() if chosen["now"] else None)
+    if not chosen["path"]:
+        raise ConfigError(f"stream {stream.name}: sensor replay needs the option path, a file or folder to play")
+    start, path = choose_time("replay", chosen["start"]), Path(chosen["path"])
+    parts = plan(tracks(path, start), clock.now() if chosen["now"] else None)
     mine = [p for p in parts if p.track.modality == stream.modality and p.track.placement in {"", stream.placement}]
     if not mine:
         raise ConfigError(
             f"stream {stream.name}: {chosen['path']!r} holds no {stream.modality} at {stream.placement}; "
             f"it holds {', '.join(sorted({f'{p.track.modality} at {p.track.placement}' for p in parts}))}"
         )
+    if reason := why_no_window(stream, mine):
+        raise DataError(f"{path}: no window in it: {reason}")
     return ReplaySensor(mine, clock, chosen["speed"])
+
+
+def why_no_window(stream: "Stream", parts: Sequence[Part]) -> str:
+    """Why the parts of one stream cannot have a window, as far as can be told before they are read; else empty."""
+    row, samples = stream.row, sum(part.track.samples for part in parts)
+    seconds = sum(part.track.end - part.track.start for part in parts) / SECOND
+    if seconds + 2 / row.min_rate < stream.window_s:  # a run covers a little before its first and after its last sample
+        return f"{seconds:.3g} s of {stream.modality} are shorter than one window of {stream.window_s:g} s"
+    if samples < seconds * row.min_rate / 3:  # further apart than that, samples cover nothing
+        rate = f"{samples / seconds:.3g} samples a second of {stream.modality}"
+        return f"{rate}; it takes {row.min_rate:g} to {row.max_rate:g}"
+    return ""
 
 
 def _start(path: Path, start: int | None) -> int:
@@ -145,11 +166,14 @@ def _folder(path: Path, start: int | None) -> list[Track]:
         return [track for file in files for track in _parquet(file)]
     named = [file for pattern in ("*.csv", "*/*.csv", "*/*/*.csv") for file in sorted(path.glob(pattern))]
     if executions := [file for file in named if _EXECUTION.fullmatch(file.stem)]:
-        return [_csv(file, 0) for file in executions]
+        return [_csv(file, start) for file in executions]
+    if app := next((pair for pair in _APPS if all((path / name).is_file() for name in pair)), None):
+        return [_app(path / app[0], path / app[1], start)]
     files = [file for file in sorted(path.iterdir()) if file.suffix.lower() in SOUND]
     if not files:
         raise DataError(
-            f"{path}: no recordings; expected sp_sw_har's s*.parquet or s01_01_sp.csv, or {', '.join(SOUND)}"
+            f"{path}: no recordings; expected sp_sw_har's s*.parquet or s01_01_sp.csv, an app's Accelerometer.csv with "
+            f"Gyroscope.csv, or {', '.join(SOUND)}"
         )
     found: list[Track] = []
     for file in files:
@@ -159,9 +183,7 @@ def _folder(path: Path, start: int | None) -> list[Track]:
 
 
 def _of_arrays(about: tuple[str, str, str, str], t: NDArray[np.int64], values: NDArray[np.float32]) -> Track:
-    """A track of samples in memory; those that were stored out of order are sorted."""
-    order = np.argsort(t, kind="stable")
-    t, values = t[order], values[order]
+    """A track of samples in memory, in order of time."""
 
     def chunks() -> Iterator[Reading]:
         edges = np.unique(np.searchsorted(t, np.arange(t[0], t[-1] + _CHUNK_NS, _CHUNK_NS)))
@@ -169,54 +191,35 @@ def _of_arrays(about: tuple[str, str, str, str], t: NDArray[np.int64], values: N
             if i < j:
                 yield Reading(t[i:j], values[i:j])
 
-    return Track(*about, int(t[0]), int(t[-1]), chunks)
+    return Track(*about, int(t[0]), int(t[-1]), len(t), chunks)
 
 
-def _csv(path: Path, start: int) -> Track:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.reader(file)
-        header = next(rows, [])
-        modality, time, columns = _columns(path, header)
-        try:
-            cells = [(row[time], [float(row[c] or "nan") for c in columns]) for row in rows if row]
-            if not cells:
-                raise DataError(f"{path}: a header and no samples")
-            t = np.array([_moment(cell, start) for cell, _ in cells], np.int64)
-        except (ValueError, IndexError) as error:
-            raise DataError(f"{path}: line {rows.line_num}: {error}") from None
-    values = np.array([numbers for _, numbers in cells], np.float64).astype(np.float32)
+def _csv(path: Path, start: int | None) -> Track:
     run = _EXECUTION.fullmatch(path.stem)
     device, placement = DEVICES[run["device"]] if run else ("", "")
-    return _of_arrays((run["run"] if run else path.stem, device, modality, placement), t, values)
+    table = read(path)
+    if table.channels == TURNING:
+        raise DataError(f"{path}: turn rates alone; give the folder that has Accelerometer.csv, too")
+    if table.channels == ACCELERATION:
+        log.warning("%s: no columns of turn rates; they are taken to be 0", path)
+        still = np.zeros((len(table.t), len(TURNING)), np.float32)
+        table = replace(table, channels=IMU.channels, values=np.concatenate([table.values, still], 1))
+    about = (run["run"] if run else path.stem, device, table.modality, placement)
+    return _of_arrays(about, _placed(table, path, start), table.values)
 
 
-def _moment(text: str, start: int) -> int:
+def _app(acceleration: Path, turning: Path, start: int | None) -> Track:
+    """One recording of a phone app, which writes a file per sensor."""
     try:
-        number = float(text)
-    except ValueError:
-        return parse_time(text)
-    return start + round(number * SECOND) if abs(number) < _RELATIVE_S else parse_time(text)
+        table = joined(read(acceleration), read(turning))
+    except ValueError as error:
+        raise DataError(f"{acceleration} and {turning.name}: {error}") from None
+    return _of_arrays((acceleration.parent.name, "", "imu", ""), _placed(table, acceleration, start), table.values)
 
 
-def _columns(path: Path, header: list[str]) -> tuple[str, int, list[int]]:
-    """Modality, index of the time column and indices of the channels, by the names in the header."""
-    names = [re.sub(r"[^a-z0-9]", "", name.lower()) for name in header]
-    time = next((names.index(name) for name in _TIME_COLUMNS if name in names), None)
-    if time is None:
-        raise DataError(f"{path}: no column of times; call it timestamp (ISO 8601, or unix s, ms, us or ns)")
-    for modality, row in MODALITIES.items():
-        wanted = [_aliases(channel) for channel in row.channels]
-        if row.axes == ("time",) and all(any(name in names for name in aliases) for aliases in wanted):
-            return modality, time, [next(names.index(a) for a in aliases if a in names) for aliases in wanted]
-    raise DataError(f"{path}: columns {', '.join(header)}; an imu needs {', '.join(MODALITIES['imu'].channels)}")
-
-
-def _aliases(channel: str) -> list[str]:
-    """Ways to write a channel: acc_x is also x_acc, accelerometer_x and ax."""
-    kind, _, axis = channel.partition("_")
-    long = {"acc": "accelerometer", "gyro": "gyroscope"}.get(kind)
-    short = [kind + axis, axis + kind]
-    return [*short, long + axis, kind[0] + axis] if long else short
+def _placed(table: Table, path: Path, start: int | None) -> NDArray[np.int64]:
+    """The times in UTC; those that only count begin at `start`, or at the time of the file."""
+    return table.t - table.t[0] + _start(path, start) if table.relative else table.t
 
 
 def _parquet(path: Path) -> list[Track]:
@@ -227,18 +230,22 @@ def _parquet(path: Path) -> list[Track]:
         raise ConfigError(f"{path}: reading parquet needs pyarrow; pip install 'iotlm[backend]'") from None
     try:
         table = pq.read_table(path)
-        _, time, columns = _columns(path, table.column_names)
+        columns = find_columns(path, table.column_names)
+        if columns.channels != IMU.channels:
+            raise ValueError(f"it has no more than {', '.join(columns.channels)}")
         runs, device = table["exec"].to_numpy(), np.array(table["device"].to_pylist())
     except (KeyError, OSError, ValueError) as error:
         raise DataError(f"{path}: not a person's sp_sw_har recording: {error}") from None
-    t = table.column(time).to_numpy().astype(np.int64) * 10**6
-    values = np.stack([table.column(c).to_numpy() for c in columns], -1).astype(np.float32)
+    t = table.column(columns.time).to_numpy().astype(np.int64) * 10**6
+    values = np.stack([table.column(place).to_numpy() for place in columns.places], -1).astype(np.float32)
     found = []
     for run in np.unique(runs):
         for suffix, (name, placement) in DEVICES.items():
             part = (runs == run) & (device == suffix)
             if part.any():
-                found.append(_of_arrays((f"{path.stem}_{run:02d}", name, "imu", placement), t[part], values[part]))
+                found.append(
+                    _of_arrays((f"{path.stem}_{run:02d}", name, "imu", placement), *tidied(path, t[part], values[part]))
+                )
     return found
 
 
@@ -260,7 +267,8 @@ def _sound(path: Path, start: int) -> Track:
                 heard += len(block)
                 yield Reading(t, block[:, None])
 
-    return Track(path.stem, "", "audio", "room", start, start + round(info.frames / info.samplerate * SECOND), chunks)
+    end = start + round(info.frames / info.samplerate * SECOND)
+    return Track(path.stem, "", "audio", "room", start, end, info.frames, chunks)
 
 
 def _converted(path: Path, rate: int, wanted: int) -> Iterator[NDArray[np.float32]]:

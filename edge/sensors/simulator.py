@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from broker.errors import ConfigError
+from edge.clock import SECOND
 from edge.sensors import Options, Reading
-from edge.sensors.options import SECOND, choose, parse_time
+from edge.sensors.options import choose, choose_time
 from edge.simulator import PLACEMENTS, Flaws, Scene
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ class SimulatorSensor:
     def __init__(self, options: Options, stream: "Stream", clock: "Clock") -> None:
         flaws = {"noise": 0.0, "drift": 0.0, "dropout": 0.0, "jitter_s": 0.0, "clock_error_s": 0.0}
         chosen = choose("simulator", options, seed=0, start="", seconds=0.0, speed=1.0, **flaws)
-        if stream.modality not in {"imu", "audio"}:
-            raise ConfigError(f"stream {stream.name}: the simulator has no {stream.modality}; it has imu and audio")
         if stream.modality == "imu" and stream.placement not in PLACEMENTS:
             raise ConfigError(
                 f"stream {stream.name}: no simulated imu at {stream.placement!r}; placements: {', '.join(PLACEMENTS)}"
@@ -38,7 +37,7 @@ class SimulatorSensor:
         self._scene, self._stream, self._clock = Scene(chosen["seed"]), stream, clock
         self._flaws = Flaws(**{name: chosen[name] for name in flaws}, seed=chosen["seed"])
         self._speed, self._seconds = chosen["speed"], chosen["seconds"]
-        self._start = parse_time(chosen["start"]) if chosen["start"] else None
+        self._start = choose_time("simulator", chosen["start"])
 
     async def readings(self) -> AsyncIterator[Reading]:
         """One reading per tenth of a second, on a grid of tenths, so that restarts render the same readings."""

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from broker.errors import ConfigError
+from edge.clock import SECOND
 from edge.sensors import Reading
 
-SECOND = 1_000_000_000
 _LATTICE = 1 << 14  # random numbers per second and purpose: finer than sound is sampled
 
 

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from broker.errors import ConfigError
+from edge.clock import SECOND
 from edge.simulator.body import Motion, pocket_imu, wrist_imu
 from edge.simulator.sound import EVENTS, background, footstep, reverberate
 from edge.simulator.timeline import ACTIVITIES, ROUND_S, person, round_of
 
-SECOND = 1_000_000_000
 ACTIVITY, EVENT = "activity-recognition", "event-detection"
 NONE = "none"
 PLACEMENTS = {"wrist": wrist_imu, "pocket": pocket_imu}
