@@ -1,4 +1,4 @@
-"""`backend`: train | eval | serve | demo. Only typer glue; each command's body is a module of its own.
+"""`backend`: train | eval | info | serve | demo. Only typer glue; each command's body is a module of its own.
 
 Heavy imports stand inside the commands, so that `backend --help` answers at once.
 """
@@ -25,25 +25,32 @@ def train(
     data: Annotated[Path, typer.Option(help="folder that holds the datasets", exists=True, file_okay=False)],
     out: Annotated[Path, typer.Option(help="folder of the run", file_okay=False)],
     resume: Annotated[bool, typer.Option("--resume", help="go on where the run in OUT stopped")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="remove the run in OUT and train anew")] = False,
     folds: Annotated[int | None, typer.Option(help="leave people out fold by fold and report the mean")] = None,
+    seeds: Annotated[int, typer.Option(help="with --folds: train every fold with as many seeds", min=1)] = 1,
     settings: Annotated[list[str] | None, typer.Option("--set", help="field=value of the recipe")] = None,
 ) -> None:
     """Train a checkpoint, or with --folds measure a recipe on people left out."""
     from rich.console import Console
 
     from backend import recipes
-    from backend.train.run import train as train_one
-    from backend.train.run import train_folds
+    from backend.train import run as runs
+    from broker.errors import ConfigError
 
-    config = recipes.with_settings(recipes.recipe(recipe), settings or [])
+    if folds is None and seeds > 1:
+        raise ConfigError(f"--seeds {seeds}: goes with --folds; one training has the seed that --set seed=... gives it")
+    more = [] if folds is None else [f"folds={folds}"]
+    config = recipes.with_settings(recipes.recipe(recipe), [*(settings or []), *more])
     console = Console()
-    if folds is not None:
-        config.folds = folds
-        done: object = train_folds(config, data, out, resume, console)
-    else:
-        done = train_one(config, data, out, resume, console)
-    if done is None:
-        raise typer.Exit(130)
+    try:
+        if folds is None:
+            runs.train(config, data, out, console, resume=resume, overwrite=overwrite)
+        else:
+            runs.train_folds(config, data, out, console, seeds=seeds, resume=resume, overwrite=overwrite)
+    except KeyboardInterrupt:
+        how = "--resume in place of --overwrite" if overwrite else "--resume"
+        typer.echo(f"interrupted; {runs.kept(out)}; the same command with {how} goes on", err=True)
+        raise typer.Exit(130) from None
 
 
 @app.command("eval")
@@ -68,6 +75,19 @@ def evaluate(
         f"{dataset} {report['task']}: accuracy {report['accuracy']:.4f} {spread}, "
         f"macro-F1 {report['macro_f1']:.4f}, ECE {report['ece']:.3f}, n {report['n']}"
     )
+
+
+@app.command()
+def info(
+    checkpoint: Annotated[Path | None, typer.Argument(help="folder of a checkpoint; default: the bundled")] = None,
+) -> None:
+    """Show what a checkpoint decides, with which labels and thresholds, and what it learned from."""
+    from rich.console import Console
+
+    from backend.checkpoint import load_checkpoint
+    from backend.info import show
+
+    show(load_checkpoint(checkpoint), Console())
 
 
 def main() -> None:

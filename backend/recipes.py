@@ -1,23 +1,30 @@
 """Recipes: functions that return a whole training configuration, saved with every run.
 
 Derive one by calling another and changing fields; on the command line, `--set field=value` changes one, nested fields
-with a dot (`--set augment.tilt=0.1`).
+with a dot (`--set augment.tilt=0.1`). What cannot be trained is refused here, before any data is read.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
-from typing import Any
+from dataclasses import asdict, field
+from typing import Annotated, Any, Self
 
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from backend.choices import CHECKED, Amount, Count, LessThanAll, Positive, Share, build, one_of
+from backend.data import DATASETS
+from backend.data.recording import PARTS
 from backend.model.sensorlm import ModelConfig
+from backend.tasks import TASKS
 from backend.train.augment import AugmentConfig
 from backend.train.batch import DropConfig
 from broker.errors import ConfigError
 
 
-@dataclass
+@dataclass(config=CHECKED)
 class TrainConfig:
     """One training run.
 
@@ -29,29 +36,50 @@ class TrainConfig:
     """
 
     recipe: str
-    datasets: dict[str, float]
+    datasets: Annotated[dict[Annotated[str, one_of(DATASETS)], Positive], Field(min_length=1)]
     model: ModelConfig = field(default_factory=ModelConfig)
-    steps: int = 1000
-    crops: int = 16
-    slots: int = 8
-    overlay: float = 0.0
-    learning_rate: float = 3e-3
-    warmup: float = 0.1
-    weight_decay: float = 0.05
-    clip: float = 2.0
-    ema: float = 0.998
-    smoothing: float = 0.0
-    auxiliary: float = 0.5
-    phases: int = 8
-    stretch: float = 0.1
-    validation: float = 0.15
-    folds: int = 5
-    fold: int = -1
-    seed: int = 0
-    save_every: int = 200
+    steps: Count = 1000
+    crops: Count = 16
+    slots: Count = 8
+    overlay: Share = 0.0
+    learning_rate: Positive = 3e-3
+    warmup: Share = 0.1
+    weight_decay: Amount = 0.05
+    clip: Positive = 2.0
+    ema: Share = 0.998
+    smoothing: LessThanAll = 0.0
+    auxiliary: Amount = 0.5
+    phases: Count = 8
+    stretch: Amount = 0.1
+    validation: LessThanAll = 0.15
+    folds: Annotated[int, Field(ge=2)] = 5
+    fold: Annotated[int, Field(ge=-1)] = -1
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    save_every: Count = 200
     bf16: bool = True
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     drop: DropConfig = field(default_factory=DropConfig)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        """The fold is one of them, the model takes what the datasets hold, and they label what it decides."""
+        model = self.model
+        if self.fold >= self.folds:
+            raise ValueError(f"fold is {self.fold} of {self.folds} folds; they count from 0")
+        for name in self.datasets:
+            lacking = set(DATASETS[name].modalities) - set(model.modalities)
+            if lacking:
+                what = ", ".join(sorted(lacking))
+                raise ValueError(f"model.modalities lacks {what}, which {name} holds; add it or remove the dataset")
+        for task in model.tasks:
+            teachers = [name for name, dataset in DATASETS.items() if task in dataset.tasks]
+            if not set(teachers) & set(self.datasets):
+                raise ValueError(f"model.tasks has {task}, which no dataset here labels; add {' or '.join(teachers)}")
+            if TASKS[task].none_label is None and model.tokens * model.parts != PARTS:
+                raise ValueError(
+                    f"model.tokens is {model.tokens} and model.parts {model.parts}; their product has to be {PARTS}"
+                )
+        return self
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a JSON file."""
@@ -107,56 +135,44 @@ def recipe(name: str) -> TrainConfig:
 
 
 def with_settings(config: TrainConfig, settings: Iterable[str]) -> TrainConfig:
-    """The configuration with `field=value` settings applied; raises ConfigError naming the field and its type."""
+    """The configuration with all `field=value` settings applied.
+
+    Raises:
+        ConfigError: there is no such field, or the whole cannot be trained; it names field, value and what would do.
+    """
+    values = config.to_json()
     for setting in settings:
         path, equals, text = setting.partition("=")
         if not equals:
             raise ConfigError(f"--set {setting!r}: write field=value, for example steps=200")
-        config = _with(config, path.split("."), text, setting)
-    return config
+        *sections, name = path.split(".")
+        node = values
+        for section in sections:
+            node = _known(node, section, setting)[section]
+        _known(node, name, setting)[name] = _value(text)
+    return build(TrainConfig, values, lambda problem: ConfigError(f"training configuration: {problem}"))
 
 
-def _with(node: Any, path: list[str], text: str, setting: str) -> Any:
-    known = {f.name for f in fields(node)}
-    if path[0] not in known:
-        raise ConfigError(f"--set {setting!r}: no field {path[0]!r}; fields: {', '.join(sorted(known))}")
-    old = getattr(node, path[0])
-    if len(path) > 1:
-        if not is_dataclass(old):
-            raise ConfigError(f"--set {setting!r}: {path[0]!r} has no fields of its own")
-        return replace(node, **{path[0]: _with(old, path[1:], text, setting)})
-    return replace(node, **{path[0]: _value(old, text, setting)})
+def _known(node: Any, name: str, setting: str) -> dict[str, Any]:
+    if not isinstance(node, dict):
+        raise ConfigError(f"--set {setting!r}: there is no field {name!r}, because what stands before it has none")
+    if name not in node:
+        raise ConfigError(f"--set {setting!r}: no field {name!r}; fields: {', '.join(sorted(node)) or 'none'}")
+    return node
 
 
-def _value(old: Any, text: str, setting: str) -> Any:
-    """`text` as JSON (or a bare word) of the same type as the old value."""
+def _value(text: str) -> Any:
+    """`text` as JSON, or else as a bare word."""
     try:
-        value = json.loads(text)
+        return json.loads(text)
     except ValueError:
-        value = text
-    if isinstance(old, tuple) and isinstance(value, list):
-        value = tuple(value)
-    if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if type(value) is not type(old):
-        raise ConfigError(f"--set {setting!r}: {text!r} is no {type(old).__name__}, as {old!r} is")
-    return value
+        return text
 
 
-def config_from_json(values: dict[str, Any]) -> TrainConfig:
-    """The configuration that `TrainConfig.to_json` wrote; raises ConfigError for fields that do not exist."""
-    from backend.train.augment_audio import SoundVariety
-
-    try:
-        augment = dict(values["augment"])
-        sound: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in augment.pop("sound").items()}
-        return TrainConfig(
-            **{
-                **values,
-                "model": ModelConfig.from_json(values["model"]),
-                "augment": AugmentConfig(**augment, sound=SoundVariety(**sound)),
-                "drop": DropConfig(**values["drop"]),
-            }
-        )
-    except (TypeError, KeyError) as error:
-        raise ConfigError(f"training configuration: {error}; was it written by another version?") from error
+def config_from_json(values: Any) -> TrainConfig:
+    """The configuration that `TrainConfig.to_json` wrote; raises ConfigError for fields that do not exist or fit."""
+    return build(
+        TrainConfig,
+        values,
+        lambda problem: ConfigError(f"training configuration: {problem}; was it written by another version?"),
+    )

@@ -265,6 +265,9 @@ def test_errors_name_the_file(tiny: Path, tmp_path: Path):
     (tiny / "002-2-8-A.ogg").write_bytes(b"no sound")
     with pytest.raises(DataError, match=r"002-2-8-A\.ogg"):
         esc10.recordings(tiny)
+    (tiny / "meta.csv").write_bytes(meta.encode() + b"\xff\xfe")
+    with pytest.raises(DataError, match=r"meta\.csv: cannot be read as CSV"):
+        esc10.recordings(tiny)
     (tiny / "meta.csv").write_text("file\n")
     with pytest.raises(DataError, match="columns"):
         esc10.recordings(tiny)
@@ -273,7 +276,8 @@ def test_errors_name_the_file(tiny: Path, tmp_path: Path):
 def test_a_part_of_the_set_and_the_publishers_layout_are_read(tiny: Path, tmp_path: Path):
     meta = (tiny / "meta.csv").read_text()
     (tiny / "002-2-8-A.ogg").rename(tmp_path / "rain.ogg")
-    assert [r.name for r in esc10.recordings(tiny)] == ["001-1-7-A"]
+    part = esc10.recordings(tiny)
+    assert ([r.name for r in part], part.skipped) == (["001-1-7-A"], ("002-2-8-A.ogg",))
     published = tmp_path / "published"
     for folder, file, source in (
         ("001 - Dog bark", "1-7-A.ogg", tiny / "001-1-7-A.ogg"),

@@ -3,8 +3,10 @@ import json
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from backend.checkpoint import PRETRAINED, Checkpoint, load_checkpoint, save_checkpoint
+from backend.cli import app
 from backend.model.sensorlm import ModelConfig, SensorModel
 from backend.tasks import TASKS
 from broker.errors import CheckpointError
@@ -52,6 +54,7 @@ def test_a_broken_checkpoint_says_what_is_wrong(saved, tmp_path):
         ({"labels": {"activity-recognition": ["A"]}}, "labels of"),
         ({"model": {**config["model"], "dim": 64}}, "do not fit"),
         ({"model": {**config["model"], "wings": 2}}, "wings"),
+        ({"model": {**config["model"], "fusion": "xx"}}, "fusion is 'xx': choose one of"),
     ):
         (folder / "config.json").write_text(json.dumps({**config, **change}))
         with pytest.raises(CheckpointError, match=complaint):
@@ -95,3 +98,15 @@ def test_the_bundled_checkpoint_is_what_its_recipe_makes():
     from backend.recipes import bundled, config_from_json
 
     assert config_from_json(load_checkpoint().record["config"]) == bundled()
+
+
+def test_info_tells_a_newcomer_what_a_checkpoint_decides(saved):
+    checkpoint, folder = saved
+    shown = CliRunner().invoke(app, ["info"], env={"COLUMNS": "100"}).output
+    bundled = load_checkpoint()
+    words = {word.strip(",") for word in shown.split()}
+    assert {label for task in TASKS.values() for label in task.labels} | set(TASKS) | {"imu", "audio"} <= words
+    assert {f"{threshold:g}" for threshold in bundled.thresholds.values()} <= words
+    assert {bundled.digest, "949,383", "sp_sw_har", "esc10", "synthetic", "BY", "4.0"} <= words
+    shown = CliRunner().invoke(app, ["info", str(folder)]).output
+    assert checkpoint.digest in shown and "not recorded" in shown and "dog-bark" not in shown

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def test_unusable_folders_say_what_is_wanted(tmp_path):
     path = tmp_path / "DATA/s01/s01_01_sp.csv"
     text = path.read_text()
     path.write_text(text.replace("WALKING", "FLYING"))
-    with pytest.raises(DataError, match=r"s01_01_sp: unknown labels \['FLYING'\]"):
+    with pytest.raises(DataError, match=r"s01_01_sp\.csv: s01_01_sp: unknown labels \['FLYING'\]"):
         DATASETS["sp_sw_har"].read(tmp_path)
     path.write_text(text.replace("x_gyro", "x_wheel"))
     with pytest.raises(DataError, match="x_gyro"):
@@ -170,14 +171,16 @@ def test_damaged_files_are_named_and_a_cut_last_line_is_left_out(tmp_path):
     whole = path.read_text()
     count = len(read(tmp_path)[0].tracks[1].t)
     path.write_text(whole.rstrip()[:-25])
-    assert len(read(tmp_path)[0].tracks[1].t) == count - 1
+    cut = read(tmp_path)
+    assert len(cut[0].tracks[1].t) == count - 1
+    assert cut.skipped == ("s01_01_sp.csv line 601",)
     lines = whole.splitlines()
     unlabelled = lines[5].rsplit(",", 1)[0] + ","
     path.write_text("\n".join([*lines[:5], unlabelled, *lines[6:]]) + "\n")
     assert len(read(tmp_path)[0].tracks[1].t) == count
-    for text in ("", lines[0] + "\n"):
+    for text in ("", lines[0] + "\n", whole.replace(lines[5].split(",")[0], "abc"), whole.replace(",17000", ",x17000")):
         path.write_text(text)
-        with pytest.raises(DataError, match="s01_01_sp"):
+        with pytest.raises(DataError, match=r"s01_01_sp\.csv"):
             read(tmp_path)
     write_parquet(tmp_path / "sp_sw_har")
     (tmp_path / "sp_sw_har" / "s01.parquet").write_bytes(b"PAR1 no more")
@@ -185,8 +188,34 @@ def test_damaged_files_are_named_and_a_cut_last_line_is_left_out(tmp_path):
         read(tmp_path / "sp_sw_har")
 
 
-@pytest.mark.parametrize("folds", [-1, 0, 1, 30])
-def test_folds_that_cannot_be_are_refused_before_training(tmp_path, folds):
+def test_folds_that_cannot_be_are_refused_before_training(tmp_path):
     write_publishers(tmp_path, people=3)
-    with pytest.raises(ConfigError, match=f"--folds {folds}"):
-        check_folds(replace(sp_sw_har(), folds=folds), tmp_path)
+    found = {"sp_sw_har": DATASETS["sp_sw_har"].read(tmp_path)}
+    with pytest.raises(ConfigError, match="--folds 30: sp_sw_har has 3 person"):
+        check_folds(replace(sp_sw_har(), folds=30), found)
+    published = {"sp_sw_har": [replace(r, fold=int(r.person[1:])) for r in found["sp_sw_har"]]}
+    with pytest.raises(ConfigError, match="comes in folds 1, 2, 3; use --folds 3"):
+        check_folds(replace(sp_sw_har(), folds=2), published)
+
+
+def test_rows_that_lack_a_number_are_skipped_and_named(tmp_path):
+    write_publishers(tmp_path, people=1)
+    path = tmp_path / "DATA" / "s01" / "s01_01_sp.csv"
+    lines = path.read_text().splitlines()
+    for line, column, text in ((3, 6, ""), (5, 6, "9" * 19), (7, 0, "nan"), (9, 2, "")):
+        cells = lines[line].split(",")
+        lines[line] = ",".join([*cells[:column], text, *cells[column + 1 :]])
+    path.write_text("\n".join(lines) + "\n")
+    found = DATASETS["sp_sw_har"].read(tmp_path)
+    assert found.skipped == tuple(f"s01_01_sp.csv sample {n} of 01_sp" for n in (3, 5, 7, 9))
+    track = found[0].tracks[1]
+    assert len(track.t) == len(lines) - 1 - 4
+    assert np.isfinite(track.values).all() and (np.diff(track.t) >= 0).all()
+
+
+def test_a_second_is_defined_once():
+    root = Path(__file__).parent.parent
+    code = (path for top in ("broker", "edge", "backend", "export") for path in (root / top).rglob("*.py"))
+    assert [str(p.relative_to(root)) for p in code if re.search(r"\b1_000_000_000\b", p.read_text())] == [
+        "edge/clock.py"
+    ]

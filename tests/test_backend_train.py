@@ -2,6 +2,9 @@ import io
 import json
 import os
 import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +13,11 @@ import pytest
 import torch
 from rich.console import Console
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score
+from typer.testing import CliRunner
 
 from backend import recipes
-from backend.checkpoint import load_checkpoint
+from backend.checkpoint import Checkpoint, load_checkpoint
+from backend.cli import app
 from backend.data.recording import sequence
 from backend.data.synthetic import TRAINING_SEEDS, scene_recording
 from backend.model.sensorlm import ModelConfig, Predictor
@@ -21,14 +26,15 @@ from backend.tasks import TASKS
 from backend.train import loop, scores
 from backend.train.batch import DropConfig, answer, assemble, crop, overlay
 from backend.train.evaluate import best_temperature, cut_all, decide
-from backend.train.examine import examine_recordings
-from backend.train.loop import load_state, new_state, run_steps
+from backend.train.examine import HEADLINE, STUDENT_T, examine, examine_recordings, summary
+from backend.train.loop import load_state, new_state, run_steps, save_state
 from backend.train.run import take_out_weights, train, train_folds
 from backend.train.source import Mixture, Source
 from broker.errors import CheckpointError, ConfigError
 from tests.test_backend_data import write_publishers
 
 ACTIVITY, EVENT = "activity-recognition", "event-detection"
+SP_SW_HAR = 'datasets={"sp_sw_har": 1}'
 TINY = {"imu": {"width": 8, "blocks": 1}, "audio": {"width": 4, "bands": 32}}
 
 
@@ -104,8 +110,6 @@ def test_batches_decide_as_the_predictor_does(scenes):
     """Training's fused windows and serving's `History` give the same probabilities."""
     torch.manual_seed(0)
     config = tiny()
-    from backend.checkpoint import Checkpoint
-
     model = new_state(config).model.eval()
     one = sequence(scenes[0])
     predictor = Predictor(Checkpoint(model))
@@ -119,8 +123,6 @@ def test_batches_decide_as_the_predictor_does(scenes):
 
 
 def test_a_decision_sees_nothing_that_comes_later(scenes):
-    from backend.checkpoint import Checkpoint
-
     predictor = Predictor(Checkpoint(new_state(tiny()).model))
     one = sequence(scenes[0])
     before = decide(predictor, [one], ACTIVITY)
@@ -188,7 +190,13 @@ def test_settings_change_fields_and_name_mistakes():
     assert (config.steps, config.augment.tilt, config.augment.sound.speed) == (7, 0.5, 0.1)
     assert (config.model.fusion, config.clip) == ("late", 3.0)
     assert recipe("bundled").steps != 7
-    for wrong, complaint in (("steps", "field=value"), ("stepz=1", "no field 'stepz'"), ("steps=many", "is no int")):
+    both = with_settings(recipe("bundled"), ['model.modalities=["imu"]', f'model.tasks=["{ACTIVITY}"]', SP_SW_HAR])
+    assert (both.model.modalities, both.datasets) == (("imu",), {"sp_sw_har": 1.0})
+    for wrong, complaint in (
+        ("steps", "field=value"),
+        ("stepz=1", "no field 'stepz'; fields: augment, "),
+        ("seed.x=1", "no field 'x'"),
+    ):
         with pytest.raises(ConfigError, match=complaint):
             with_settings(recipe("bundled"), [wrong])
     with pytest.raises(ConfigError, match="choose one of"):
@@ -203,11 +211,9 @@ def test_a_saved_configuration_comes_back(name):
 
 def test_train_and_eval_from_a_folder_of_strangers(tmp_path):
     write_publishers(tmp_path / "data", people=4)
-    config = with_settings(recipe("sp-sw-har"), ["steps=6", "crops=4", "phases=1", "validation=0.3", "save_every=3"])
-    config.model.encoders = {"imu": TINY["imu"]}
-    console = Console(file=io.StringIO())
+    config = motion_alone("steps=6", "validation=0.3", "save_every=3")
     out = tmp_path / "run"
-    train(config, tmp_path / "data", out, False, console)
+    train(config, tmp_path / "data", out, QUIET)
     made = {path.name for path in out.iterdir()}
     assert made >= {
         "model.safetensors",
@@ -221,7 +227,7 @@ def test_train_and_eval_from_a_folder_of_strangers(tmp_path):
     checkpoint = load_checkpoint(out)
     people = checkpoint.record["people"]["sp_sw_har"]
     assert set(people["train"]) | set(people["validation"]) == {"s01", "s02", "s03", "s04"}
-    report = examine_of(tmp_path / "data", checkpoint)
+    report = examine("sp_sw_har", tmp_path / "data", checkpoint)
     assert {
         "accuracy",
         "balanced_accuracy",
@@ -236,32 +242,31 @@ def test_train_and_eval_from_a_folder_of_strangers(tmp_path):
     assert set(report["devices"]) == {"both", "watch", "phone"}
     assert {"ece", "majority", "shuffled"} <= set(report)
     with pytest.raises(ConfigError, match="steps differ"):
-        train(replace(config, steps=9), tmp_path / "data", out, True, console)
+        train(replace(config, steps=9), tmp_path / "data", out, QUIET, resume=True)
 
 
-def examine_of(root: Path, checkpoint):
-    from backend.train.examine import examine
+def motion_alone(*settings: str) -> TrainConfig:
+    """A recipe that a folder of `write_publishers` trains in a second."""
+    common = ["steps=3", "crops=4", "phases=1", f"model.encoders={json.dumps({'imu': TINY['imu']})}"]
+    return with_settings(recipe("sp-sw-har"), [*common, *settings])
 
-    return examine("sp_sw_har", root, checkpoint)
+
+QUIET = Console(file=io.StringIO())
 
 
 def test_folds_report_mean_interval_and_every_person(tmp_path):
     write_publishers(tmp_path / "data", people=4)
-    config = with_settings(recipe("sp-sw-har"), ["steps=3", "crops=4", "phases=1", "validation=0.4", "folds=2"])
-    config.model.encoders = {"imu": TINY["imu"]}
-    console = Console(file=io.StringIO())
-    result = train_folds(config, tmp_path / "data", tmp_path / "cv", False, console)["sp_sw_har"]
+    config = motion_alone("validation=0.4", "folds=2")
+    result = train_folds(config, tmp_path / "data", tmp_path / "cv", QUIET)["sp_sw_har"]
     assert set(result["by_person"]["accuracy"]) == {"s01", "s02", "s03", "s04"}
     assert len(result["per_fold"]) == result["split"]["folds"] == 2
     low, high = result["interval"]["accuracy"]
     assert low <= result["accuracy"] <= high
-    again = train_folds(config, tmp_path / "data", tmp_path / "cv", True, console)["sp_sw_har"]
+    again = train_folds(config, tmp_path / "data", tmp_path / "cv", QUIET, resume=True)["sp_sw_har"]
     assert again["accuracy"] == result["accuracy"]
 
 
 def test_shuffled_sensors_leave_only_chance(scenes):
-    from backend.checkpoint import Checkpoint
-
     predictor = Predictor(Checkpoint(new_state(tiny()).model))
     sequences = cut_all(scenes)
     plain, shuffled = decide(predictor, sequences, EVENT), decide(predictor, sequences, EVENT, shuffle=1)
@@ -292,3 +297,238 @@ def test_losses_are_balanced_by_their_running_means():
     loop._balanced({"a": big, "b": small}, running).backward()
     assert running == {"a": 100.0, "b": pytest.approx(0.1)}
     assert float(big.grad * 100) == pytest.approx(float(small.grad * 0.1), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("setting", "complaint"),
+    [
+        ("model.fusion=xx", "model.fusion is 'xx': choose one of model, early, late"),
+        ('model.modalities=["imu", "smell"]', "model.modalities.1 is 'smell': choose one of imu, audio"),
+        ('model.tasks=["sleep"]', "model.tasks.0 is 'sleep': choose one of"),
+        ('model.modalities=["audio"]', "modalities lacks imu"),
+        ('model.encoders={"imu": {"wings": 2}}', "encoders.imu has no 'wings'; options: rate"),
+        ("model.parts=3", "their product has to be 20"),
+        ('datasets={"moon": 1}', "datasets.moon is 'moon': choose one of sp_sw_har"),
+        ('datasets={"esc10": 1}', "model.tasks has activity-recognition, which no dataset here labels"),
+        ("datasets={}", "datasets: "),
+        ("steps=0", "steps is 0: "),
+        ("steps=many", "steps is 'many': "),
+        ("steps=true", "steps is True: "),
+        ("slots=0", "slots is 0: "),
+        ("crops=0", "crops is 0: "),
+        ("validation=1", "validation is 1: Input should be less than 1"),
+        ("validation=-0.1", "validation is -0.1: "),
+        ("learning_rate=NaN", "learning_rate is nan: "),
+        ("drop.whole=2", "drop.whole is 2: "),
+        ("fold=5", "fold is 5 of 5 folds"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_data_are_read(tmp_path, setting, complaint):
+    common = ["train", "--recipe", "bundled", "--data", str(tmp_path), "--out", str(tmp_path / "out")]
+    error = CliRunner().invoke(app, [*common, "--set", setting]).exception
+    assert isinstance(error, ConfigError)
+    assert complaint in str(error)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (["--folds", "1"], "folds is 1: "),
+        (["--seeds", "2"], "--seeds 2: goes with --folds"),
+        (["--resume", "--overwrite"], "choose one"),
+    ],
+)
+def test_flags_that_make_no_sense_together_are_refused(tmp_path, flags, complaint):
+    common = ["train", "--recipe", "bundled", "--data", str(tmp_path), "--out", str(tmp_path / "out")]
+    error = CliRunner().invoke(app, [*common, *flags]).exception
+    assert isinstance(error, ConfigError)
+    assert complaint in str(error)
+
+
+def begun(folder: Path, config: TrainConfig) -> TrainConfig:
+    """A run of that configuration, as if interrupted before its first step."""
+    folder.mkdir(parents=True)
+    (folder / "train.json").write_text(json.dumps(config.to_json()))
+    save_state(new_state(config), folder)
+    return config
+
+
+def test_what_cannot_be_resumed_is_named_before_data_are_read(tmp_path):
+    nowhere = tmp_path / "no data"
+    config, state = begun(tmp_path / "a", tiny()), tmp_path / "a" / "state.safetensors"
+    whole = state.read_bytes()
+    other = tiny(model=ModelConfig(encoders={"imu": {"width": 16}}))
+    begun(tmp_path / "b", other)
+    for damaged, complaint in (
+        (whole[: len(whole) // 2], "damaged"),
+        (b"", "damaged"),
+        ((tmp_path / "b" / "state.safetensors").read_bytes(), "another shape"),
+    ):
+        state.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match=f"{state}: .*{complaint}.*--overwrite") as found:
+            train(config, nowhere, tmp_path / "a", QUIET, resume=True)
+        assert "\n" not in str(found.value)
+    for text in ('{"recipe": "ti', "[]", "{}", '{"recipe": "tiny", "datasets": {"synthetic": 1}, "wings": 2}'):
+        (tmp_path / "a" / "train.json").write_text(text)
+        with pytest.raises(CheckpointError, match=r"train\.json: .*--overwrite"):
+            train(config, nowhere, tmp_path / "a", QUIET, resume=True)
+    (tmp_path / "a" / "train.json").unlink()
+    with pytest.raises(ConfigError, match="nothing to resume"):
+        train(config, nowhere, tmp_path / "a", QUIET, resume=True)
+
+
+@pytest.mark.parametrize("there", ["train.json", "state.safetensors", "fold-0/test.json", "seed-1/fold-0/train.json"])
+def test_a_run_is_not_overwritten_by_mistake(tmp_path, there):
+    path = tmp_path / "out" / there
+    path.parent.mkdir(parents=True)
+    path.touch()
+    for begin in (train, train_folds):
+        with pytest.raises(ConfigError, match=f"out: holds a run .{there}.*--resume.*--out.*--overwrite"):
+            begin(tiny(), tmp_path / "no data", tmp_path / "out", QUIET)
+    assert path.exists()
+
+
+def test_an_overwritten_run_leaves_nothing_behind(tmp_path):
+    write_publishers(tmp_path / "data", people=3)
+    out = tmp_path / "out"
+    begun(out, motion_alone("steps=9", "seed=4"))
+    left = [out / name for name in ("test.json", "confusion-esc10.png", "fold-0/train.json", "mine.txt")]
+    for path in left:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    train(motion_alone(), tmp_path / "data", out, QUIET, overwrite=True)
+    assert [path.name for path in left if path.exists()] == ["mine.txt"]
+    assert len((out / "metrics.jsonl").read_text().splitlines()) == 3
+    assert load_checkpoint(out).record["config"]["seed"] == 0
+
+
+def test_calibration_on_those_it_learned_from_is_said_and_recorded(tmp_path):
+    write_publishers(tmp_path / "data", people=2)
+    for validation, role in (("0", "train"), ("0.5", "validation")):
+        console, out = Console(file=io.StringIO(), width=200), tmp_path / role
+        train(motion_alone(f"validation={validation}"), tmp_path / "data", out, console)
+        told = [console.file.getvalue(), (out / "MODEL_CARD.md").read_text()]
+        assert load_checkpoint(out).record["calibrated_on"] == {"sp_sw_har": role}
+        assert ["those it learned from" in text for text in told] == [role == "train"] * 2
+        assert "| nobody: " in told[1] or role != "train"
+
+
+def test_what_was_skipped_is_in_the_report(tmp_path):
+    write_publishers(tmp_path, people=2)
+    cut, timeless, short = (
+        tmp_path / f"DATA/s01/s01_0{run}_{device}.csv" for run, device in ((1, "sp"), (1, "sw"), (2, "sp"))
+    )
+    cut.write_text(cut.read_text().rstrip()[:-25])
+    lines = timeless.read_text().splitlines()
+    cells = lines[4].split(",")
+    timeless.write_text("\n".join([*lines[:4], ",".join([*cells[:6], "", cells[7]]), *lines[5:]]) + "\n")
+    for device in ("sp", "sw"):
+        short.with_name(f"s01_02_{device}.csv").write_text("\n".join(lines[:30]) + "\n")
+    config = motion_alone()
+    report = examine("sp_sw_har", tmp_path, Checkpoint(new_state(config).model))
+    assert report["skipped"] == {
+        "count": 3,
+        "first": ["s01_01_sw.csv sample 4 of 01_sw", "s01_01_sp.csv line 601", "s01_02 (shorter than a window)"],
+    }
+
+
+def fold_report(accuracy: float, person: str) -> dict:
+    """What `summary` needs of a fold's report."""
+    return {
+        "task": ACTIVITY,
+        "labels": ["A", "B"],
+        "n": 10,
+        **dict.fromkeys(HEADLINE, accuracy),
+        "confusion": [[4, 1], [2, 3]],
+        "shuffled": {"accuracy": 0.5},
+        "by_person": {"accuracy": {person: accuracy}},
+    }
+
+
+def test_seeds_are_no_units_of_the_interval():
+    """Three folds and two seeds: Student's t has two degrees of freedom, and n counts a window once."""
+    table_SF = np.array([[0.90, 0.80, 0.70], [0.94, 0.82, 0.70]])
+    seeds = {s: [fold_report(a, f"p{i}") for i, a in enumerate(row)] for s, row in enumerate(table_SF.tolist())}
+    said = summary("sp_sw_har", seeds)
+    means_F = table_SF.mean(0)
+    error = STUDENT_T[2] * means_F.std(ddof=1) / 3**0.5
+    assert said["accuracy"] == pytest.approx(table_SF.mean(), abs=1e-4)
+    assert said["interval"]["accuracy"] == pytest.approx([means_F.mean() - error, means_F.mean() + error], abs=2e-4)
+    assert said["interval"]["units"] == said["split"]["folds"] == 3
+    assert said["split"]["seeds"] == 2
+    assert said["seeds"]["per_seed"][1]["accuracy"] == pytest.approx(0.82)
+    assert said["seeds"]["spread"]["accuracy"] == pytest.approx(table_SF.mean(1).std(ddof=1), abs=1e-4)
+    assert [row["accuracy"] for row in said["per_fold"]] == pytest.approx(means_F.tolist())
+    assert said["by_person"]["accuracy"] == {"p0": 0.92, "p1": 0.81, "p2": 0.7}
+    assert (said["n"], np.sum(said["confusion"])) == (30, 60)
+    assert summary("sp_sw_har", {0: seeds[0]})["seeds"]["spread"] is None
+
+
+def test_folds_of_other_seeds_are_taken_as_they_are(tmp_path):
+    write_publishers(tmp_path / "data", people=4)
+    config, out = motion_alone("validation=0.4", "folds=2"), tmp_path / "cv"
+    apart = train_folds(replace(config, seed=1), tmp_path / "data", out / "seed-1", QUIET)["sp_sw_har"]
+    tested = {path: path.stat().st_mtime_ns for path in (out / "seed-1").rglob("test.json")}
+    result = train_folds(config, tmp_path / "data", out, QUIET, seeds=2, resume=True)["sp_sw_har"]
+    assert len(tested) == 2
+    (out / "fold-1" / "test.json").write_text('{"sp_sw')
+    with pytest.raises(CheckpointError, match=r"fold-1/test\.json: damaged .*; remove it, and --resume"):
+        train_folds(config, tmp_path / "data", out, QUIET, seeds=2, resume=True)
+    (out / "fold-1" / "test.json").unlink()
+    train_folds(config, tmp_path / "data", out, QUIET, seeds=2, resume=True)
+    assert all(path.stat().st_mtime_ns == when for path, when in tested.items())
+    assert {path.parent.name for path in out.glob("*/test.json")} == {"fold-0", "fold-1"}
+    assert [(one["seed"], one["fold"]) for one in result["folds"]] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert result["seeds"]["per_seed"][1]["accuracy"] == apart["accuracy"]
+    assert json.loads((out / "folds.json").read_text())["sp_sw_har"] == result
+    with pytest.raises(ConfigError, match=f"steps differ from the run in {out}/fold-0"):
+        train_folds(replace(config, steps=4), tmp_path / "data", out, QUIET, seeds=2, resume=True)
+
+
+def interrupted(command: list[str], when: Path) -> str:
+    """Start it, press Ctrl-C once that file is there, and return what it said on stderr."""
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            end = time.monotonic() + 120
+            while not when.exists():
+                assert process.poll() is None and time.monotonic() < end
+                time.sleep(0.002)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=120)
+        finally:
+            process.kill()
+    assert process.returncode == 130, said
+    return said
+
+
+def backend_train(name: str, data: Path, out: Path, *settings: str) -> list[str]:
+    command = [sys.executable, "-m", "backend.cli", "train", "--recipe", name, "--data", str(data), "--out", str(out)]
+    return [*command, *(word for setting in settings for word in ("--set", setting))]
+
+
+GOES_ON = "the same command with --resume goes on\n"
+
+
+def test_ctrl_c_while_data_are_loaded_says_that_nothing_is_lost(tmp_path):
+    """Simulated people take long to make."""
+    command = backend_train("bundled", tmp_path, tmp_path / "out", 'datasets={"synthetic": 1}')
+    assert interrupted(command, tmp_path / "out" / "train.json") == f"interrupted; no step was saved; {GOES_ON}"
+
+
+def test_ctrl_c_while_calibrating_keeps_every_step(tmp_path):
+    write_publishers(tmp_path / "data", people=24)
+    settings, out = ("steps=2", "phases=1", "validation=0.9"), tmp_path / "out"
+    out.mkdir()  # as if interrupted before the first step
+    (out / "train.json").write_text(json.dumps(with_settings(recipe("sp-sw-har"), settings).to_json()))
+    resume = [*backend_train("sp-sw-har", tmp_path / "data", out, *settings), "--resume"]
+    state = out / "state.safetensors"
+    assert interrupted(resume, state) == f"interrupted; 2 steps kept in {out}; {GOES_ON}"
+    assert not (out / "model.safetensors").exists()
+    before = state.stat().st_mtime_ns
+    done = subprocess.run(resume, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "validation sp_sw_har" in done.stdout and "loss" not in done.stdout
+    assert state.stat().st_mtime_ns == before
+    assert len((out / "metrics.jsonl").read_text().splitlines()) == 2
+    assert load_checkpoint(out).record["config"]["steps"] == 2

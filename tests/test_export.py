@@ -227,6 +227,17 @@ def test_export_refuses_in_one_line(small, tmp_path):
     assert shown.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("absent", ["onnx", "onnxscript"])
+def test_a_missing_package_is_named_with_what_installs_it(tmp_path, absent):
+    code = f"import runpy, sys; sys.modules[{absent!r}] = None; runpy.run_module('export', run_name='__main__')"
+    line = [sys.executable, "-c", code, str(tmp_path / "out")]
+    shown = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert shown.returncode == 1
+    assert shown.stderr.startswith(f"error: {absent} is not installed: pip install 'iotlm[export]'")
+    assert "-e '.[export]'" in shown.stderr and shown.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
 async def frames(encoders: dict[str, Encoder], seconds: float) -> list[StreamWindow]:
     """What arrives from a watch, a phone and a microphone in one scene: frames that have crossed the wire."""
     arrived = []

@@ -97,3 +97,14 @@ def test_a_taken_port_and_a_missing_checkpoint_are_one_line_each(tmp_path: Path,
             assert named in done.stderr
             assert done.stderr.startswith("error: ")
             assert done.stderr.count("\n") == 1
+
+
+def test_tls_files_are_relative_to_the_settings(tmp_path: Path, checkpoint: Path):
+    settings = tmp_path / "serve.toml"
+    settings.write_text('[broker]\nca = "ca.pem"\n')
+    command = serve(
+        "--config", str(settings), "--checkpoint", str(checkpoint), "--http-port", "0", "--store", ":memory:"
+    )
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert str(tmp_path / "ca.pem") in done.stderr

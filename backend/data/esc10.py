@@ -19,10 +19,11 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from backend.data.recording import Recording, Segments, Track
+from backend.data.recording import Recording, Recordings, Segments, Track
 from backend.tasks import TASKS
 from broker.errors import DataError
 from broker.modalities import MODALITIES
+from edge.clock import SECOND
 from edge.windows import Stream
 
 log = logging.getLogger(__name__)
@@ -38,35 +39,38 @@ SILENCE = 10.0**-3.5
 """Root mean square (full scale is 1) below which a block is digital silence: -70 dB."""
 
 
-def recordings(root: Path) -> list[Recording]:
+def recordings(root: Path) -> Recordings:
     """One recording per clip, in the order of meta.csv; `root` is the set's folder or its parent.
 
-    Clips that meta.csv names and that are not there (a part of the set) are left out, with a warning. Raises DataError
-    where there is none at all, or where one is of a sound that is not known.
+    Clips that meta.csv names and that are not there (a part of the set) are skipped, with a warning. Raises DataError
+    where there is none at all, or where one cannot be read or is of a sound that is not known.
     """
     for folder in (root, root / NAME):
         rows = _listed(folder) if (folder / "meta.csv").is_file() else _found(folder)
-        if rows:
-            return [_recording(folder, row) for row in rows]
+        missing = [row["file"] for row in rows if not (folder / row["file"]).is_file()]
+        if missing:
+            log.warning("%s: %d of %d clips are not there and left out", folder, len(missing), len(rows))
+        if len(missing) < len(rows):
+            return Recordings((_recording(folder, row) for row in rows if row["file"] not in missing), missing)
     raise DataError(
         f"{root}: no clips of esc10; give the folder with meta.csv and .ogg files, or with a folder per class"
     )
 
 
 def _listed(folder: Path) -> list[dict[str, str]]:
-    """The rows of meta.csv whose clips are there."""
-    with (folder / "meta.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    """The rows of meta.csv."""
+    try:
+        with (folder / "meta.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{folder / 'meta.csv'}: cannot be read as CSV ({error}); get it again") from None
     missing = [column for column in COLUMNS if not rows or column not in rows[0]]
     if missing:
         raise DataError(f"{folder / 'meta.csv'}: columns {missing} are missing; wanted {', '.join(COLUMNS)}")
     for number, row in enumerate(rows, start=2):
         if not (row["fold"] or "").strip().isdecimal():
             raise DataError(f"{folder / 'meta.csv'}: line {number}: fold {row['fold']!r} is no number")
-    there = [row for row in rows if (folder / row["file"]).is_file()]
-    if len(there) < len(rows):
-        log.warning("%s: %d of %d clips are not there and left out", folder, len(rows) - len(there), len(rows))
-    return there
+    return rows
 
 
 def _found(folder: Path) -> list[dict[str, str]]:
@@ -81,10 +85,10 @@ def _found(folder: Path) -> list[dict[str, str]]:
 
 
 def _recording(folder: Path, row: dict[str, str]) -> Recording:
-    label = row["class_name"].strip().lower().replace(" ", "-")
+    label = (row["class_name"] or "").strip().lower().replace(" ", "-")
     if label not in TASK.labels or label == TASK.none_label:
         known = ", ".join(name for name in TASK.labels if name != TASK.none_label)
-        raise DataError(f"{row['file']}: class_name {row['class_name']!r} is unknown; known: {known}")
+        raise DataError(f"{folder / row['file']}: class_name {row['class_name']!r} is unknown; known: {known}")
     values = read_sound(folder / row["file"])
     if not len(values):
         raise DataError(f"{folder / row['file']}: holds no sound; remove it or get it again")
@@ -99,7 +103,7 @@ def read_sound(path: Path) -> NDArray[np.int16]:
     """(n, 1) samples at 16 kHz, the mean of all channels, 32768 is full scale; raises DataError for no sound file."""
     try:
         frames_TC, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
+    except soundfile.SoundFileError as error:
         raise DataError(f"{path}: cannot be read as sound ({error}); is the set complete?") from error
     wave_T = soxr.resample(frames_TC.mean(1), rate, RATE)
     return np.asarray(np.clip(np.rint(wave_T / SCALE), -32768, 32767)[:, None], np.int16)
@@ -108,7 +112,7 @@ def read_sound(path: Path) -> NDArray[np.int16]:
 @lru_cache(maxsize=64)
 def sample_times(count: int) -> NDArray[np.int64]:
     """(count,) ns of samples from time 0 on; clips of equal length share one array."""
-    return np.arange(count, dtype=np.int64) * (1_000_000_000 // RATE)
+    return np.arange(count, dtype=np.int64) * (SECOND // RATE)
 
 
 def _segments(t: NDArray[np.int64], values: NDArray[np.int16], label: int) -> Segments:

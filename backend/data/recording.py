@@ -7,7 +7,7 @@ file formats or of the model.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from backend.moment import Moment, StreamWindow
 from backend.tasks import TASKS
+from edge.clock import SECOND
 from edge.windows import Stream, Window, cut
 
-SECOND = 1_000_000_000
 PARTS = 20
 """Parts of a window that labels are told apart in: 50 ms of a second."""
 AUDIBLE_SHARE = 0.05
@@ -79,6 +79,14 @@ class Recording:
     tracks: tuple[Track, ...]
     labels: Mapping[str, Segments]
     fold: int | None = None
+
+
+class Recordings(list[Recording]):
+    """What a dataset's reader found. `skipped` names the rows and clips that a damaged or partial set lacks."""
+
+    def __init__(self, found: Iterable[Recording], skipped: Iterable[str] = ()) -> None:
+        super().__init__(found)
+        self.skipped = tuple(skipped)
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from backend.data.recording import Recording, Segments, Track
+from backend.data.recording import Recording, Recordings, Segments, Track
 from backend.tasks import TASKS
 from broker.modalities import MODALITIES
+from edge.clock import SECOND
 from edge.sensors import Reading
 from edge.simulator import Flaws, Scene
 from edge.windows import Stream
@@ -27,20 +28,20 @@ SCALE = MODALITIES["audio"].scale
 IMU_RATE = 100.0
 
 
-def training(root: Path) -> list[Recording]:
+def training(root: Path) -> Recordings:
     """The people to learn from; `root` is not used."""
-    return [scene_recording(seed) for seed in TRAINING_SEEDS]
+    return Recordings(map(scene_recording, TRAINING_SEEDS))
 
 
-def unseen(root: Path) -> list[Recording]:
+def unseen(root: Path) -> Recordings:
     """Other people, to measure on; `root` is not used."""
-    return [scene_recording(seed) for seed in UNSEEN_SEEDS]
+    return Recordings(map(scene_recording, UNSEEN_SEEDS))
 
 
 def scene_recording(seed: int, seconds: int = SECONDS, start: int = START) -> Recording:
     """One person and room from `start` (ns UTC) on, through sensors whose flaws follow from the seed."""
     scene, rng = Scene(seed), np.random.default_rng([seed, 9])
-    end = start + seconds * 1_000_000_000
+    end = start + seconds * SECOND
     tracks = [
         _motion(scene, device, placement, start, seconds, rng)
         for device, placement in (("watch", "wrist"), ("phone", "pocket"))
@@ -48,7 +49,7 @@ def scene_recording(seed: int, seconds: int = SECONDS, start: int = START) -> Re
     rate = round(MODALITIES["audio"].rate)
     sound = scene.audio(start, seconds * rate, float(rate))
     samples = np.clip(np.rint(sound / SCALE), -32768, 32767).astype(np.int16)[:, None]
-    t = start + np.arange(len(samples)) * (1_000_000_000 // rate)
+    t = start + np.arange(len(samples)) * (SECOND // rate)
     tracks.append(Track("room", Stream("audio", "audio", "room"), t, samples, SCALE))
     labels = {task: _segments(scene, task, start, end) for task in TASKS}
     return Recording(f"scene-{seed}", NAME, f"seed-{seed}", tuple(tracks), labels)

@@ -96,8 +96,6 @@ class Adapter(nn.Module):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        if fusion not in FUSIONS:
-            raise ValueError(f"fusion {fusion!r} is unknown; choose one of {', '.join(FUSIONS)}")
         self.fusion, self.tasks, self.latents, self.slots = fusion, tasks, latents, slots
         self.modality = nn.Embedding(modalities, dim)
         self.placement = nn.Embedding(len(PLACEMENTS), dim)

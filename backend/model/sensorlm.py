@@ -6,16 +6,20 @@ event rules or the store. One code path, `History` rows -> `collate` -> `fuse`, 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Self, cast
 
 import numpy as np
+import pydantic.dataclasses
 import torch
+from pydantic import AfterValidator, Field, model_validator
 from torch import Tensor, nn
 
-from backend.model.adapter import PLACEMENTS, Adapter, FuseBatch
-from backend.model.encoders import build_encoder
+from backend.choices import CHECKED, Count, LessThanAll, build, different, one_of
+from backend.model.adapter import FUSIONS, PLACEMENTS, Adapter, FuseBatch
+from backend.model.encoders import ENCODERS, build_encoder
 from backend.model.history import SLOTS_OF_CONTEXT, Context, StreamTokens
 from backend.model.trunk import Encoder
 from backend.moment import StreamWindow
@@ -26,22 +30,39 @@ if TYPE_CHECKING:
     from backend.checkpoint import Checkpoint
 
 
-@dataclass
+@pydantic.dataclasses.dataclass(config=CHECKED)
 class ModelConfig:
     """Everything that the shape of a sensor model depends on; saved with every checkpoint."""
 
-    modalities: tuple[str, ...] = ("imu", "audio")
-    tasks: tuple[str, ...] = ("activity-recognition", "event-detection")
-    dim: int = 128
-    tokens: int = 4
-    slots: int = SLOTS_OF_CONTEXT
-    parts: int = 5
-    fusion: str = "model"
-    latents: int = 2
-    layers: int = 2
-    heads: int = 4
-    dropout: float = 0.1
-    encoders: dict[str, dict[str, Any]] = field(default_factory=dict)
+    modalities: Annotated[tuple[Annotated[str, one_of(ENCODERS)], ...], AfterValidator(different)] = ("imu", "audio")
+    tasks: Annotated[tuple[Annotated[str, one_of(TASKS)], ...], AfterValidator(different)] = (
+        "activity-recognition",
+        "event-detection",
+    )
+    dim: Count = 128
+    tokens: Count = 4
+    slots: Annotated[int, Field(ge=0)] = SLOTS_OF_CONTEXT
+    parts: Count = 5
+    fusion: Annotated[str, one_of(FUSIONS)] = "model"
+    latents: Count = 2
+    layers: Count = 2
+    heads: Count = 4
+    dropout: LessThanAll = 0.1
+    encoders: dict[Annotated[str, one_of(ENCODERS)], dict[str, Any]] = field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.dim % self.heads:
+            raise ValueError(f"dim is {self.dim} and heads {self.heads}; dim has to be a multiple of heads")
+        for task in self.tasks:
+            if not TASKS[task].modalities & set(self.modalities):
+                asked = ", ".join(sorted(TASKS[task].modalities))
+                raise ValueError(f"tasks has {task}, but modalities lacks {asked}; remove the one or add the other")
+        for modality, options in self.encoders.items():
+            known = list(inspect.signature(ENCODERS[modality]).parameters)
+            for option in set(options) - set(known):
+                raise ValueError(f"encoders.{modality} has no {option!r}; options: {', '.join(known)}")
+        return self
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a JSON file."""
@@ -49,13 +70,12 @@ class ModelConfig:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> ModelConfig:
-        """The configuration that `to_json` wrote; raises CheckpointError for fields that do not exist."""
-        try:
-            config = cls(**values)
-        except TypeError as error:
-            raise CheckpointError(f"model configuration: {error}; was it written by another version?") from error
-        config.modalities, config.tasks = tuple(config.modalities), tuple(config.tasks)
-        return config
+        """The configuration that `to_json` wrote; raises CheckpointError for fields that do not exist or fit."""
+        return build(
+            cls,
+            values,
+            lambda problem: CheckpointError(f"model configuration: {problem}; was it written by another version?"),
+        )
 
 
 @dataclass(frozen=True)

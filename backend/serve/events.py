@@ -16,6 +16,7 @@ from backend.moment import Moment
 from backend.tasks import TASKS, EventRule
 from broker.messages import Event, Phase, event_id
 from broker.modalities import MODALITIES
+from edge.clock import SECOND
 
 if TYPE_CHECKING:
     from backend.model.sensorlm import Decision
@@ -27,7 +28,7 @@ _MAX_FACTS, _MAX_NAME = 128, 256  # what a message may carry
 
 def iso(time_ns: int) -> str:
     """Nanoseconds UTC as ISO 8601 with milliseconds, such as 2026-01-31T12:00:00.500Z."""
-    whole, rest = divmod(time_ns, 1_000_000_000)
+    whole, rest = divmod(time_ns, SECOND)
     return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1_000_000:03d}Z"
 
 

@@ -7,27 +7,29 @@ is a function of the generator given. Units are those of the modality.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic.dataclasses import dataclass
 
+from backend.choices import CHECKED, Amount, Share
 from backend.train.augment_audio import SoundVariety, vary_sound
 
 Array = NDArray[np.float32]
 Generator = np.random.Generator
 
 
-@dataclass
+@dataclass(config=CHECKED)
 class AugmentConfig:
     """Strengths. Angles in radians (standard deviations), scales as the standard deviation of a log-factor."""
 
-    tilt: float = 0.12
-    flip: float = 0.3
-    mirror: float = 0.3
-    scale: float = 0.1
-    noise: float = 0.08
-    bias: float = 0.08
+    tilt: Amount = 0.12
+    flip: Share = 0.3
+    mirror: Share = 0.3
+    scale: Amount = 0.1
+    noise: Amount = 0.08
+    bias: Amount = 0.08
     sound: SoundVariety = field(default_factory=SoundVariety)
 
 

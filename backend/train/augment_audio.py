@@ -9,17 +9,19 @@ spectrum are the encoder's own (`backend.model.audio.Masks`).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from backend.choices import CHECKED, Amount, Share
 from backend.data.recording import Recording, Segments, Track
 from backend.tasks import TASKS
+from edge.clock import SECOND
 
-SECOND = 1_000_000_000
 SILENCE = 10.0**-3
 """Root mean square of a crop below which there is no loudness that another could be brought to."""
 KEPT_S = 2.5
@@ -28,7 +30,7 @@ Array = NDArray[np.float32]
 Generator = np.random.Generator
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class SoundVariety:
     """By how much. Ranges are uniform and symmetric unless said otherwise.
 
@@ -40,16 +42,16 @@ class SoundVariety:
     `pause_s` another begins: a decision has to learn when its context is over.
     """
 
-    speed: float = 0.2
-    colour_db: float = 2.0
-    gain_db: float = 10.0
-    mixed: float = 0.5
-    noisy: float = 0.3
+    speed: Amount = 0.2
+    colour_db: Amount = 2.0
+    gain_db: Amount = 10.0
+    mixed: Share = 0.5
+    noisy: Share = 0.3
     noise_db: tuple[float, float] = (5.0, 40.0)
-    quiet: float = 0.4
+    quiet: Share = 0.4
     quiet_db: tuple[float, float] = (-80.0, -50.0)
-    followed: float = 0.35
-    pause_s: float = 4.0
+    followed: Share = 0.35
+    pause_s: Amount = 4.0
 
 
 def at_another_speed(recording: Recording, variety: SoundVariety, rng: Generator) -> Recording:

@@ -10,24 +10,26 @@ from collections.abc import Sequence as Many
 from dataclasses import dataclass
 
 import numpy as np
+import pydantic.dataclasses
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from backend.choices import CHECKED, Share
 from backend.data.recording import Sequence, Series
 from backend.model.adapter import FuseBatch
 from backend.model.sensorlm import ModelConfig, Outputs, SensorModel, placement_index
 from backend.train.augment import AUGMENTATIONS, AugmentConfig
 
 
-@dataclass
+@pydantic.dataclasses.dataclass(config=CHECKED)
 class DropConfig:
     """Chances that a sequence loses a stream: wholly, from some slot on, or in single windows."""
 
-    whole: float = 0.3
-    onwards: float = 0.1
-    windows: float = 0.03
-    modality: float = 0.15
+    whole: Share = 0.3
+    onwards: Share = 0.1
+    windows: Share = 0.03
+    modality: Share = 0.15
 
 
 @dataclass(frozen=True)

@@ -44,12 +44,16 @@ def model_card(checkpoint: Checkpoint, reports: Mapping[str, dict[str, Any]]) ->
     lines += ["|---|---|---|---|"]
     for name, people in record["people"].items():
         held = ", ".join(people["validation"]) if len(people["validation"]) <= 6 else f"{len(people['validation'])}"
+        if record["calibrated_on"][name] == "train":
+            held = "nobody: calibrated on those it learned from, so confidences are too high"
         lines.append(f"| {name} | {record['licences'][name]} | {len(people['train'])} | {held} |")
     lines += ["", "Splits keep a person (for sounds: a source recording) on one side.", ""]
     return "\n".join([*lines, *_figures(reports), "## Limits", "", LIMITS, ""])
 
 
 def _figures(reports: Mapping[str, dict[str, Any]]) -> list[str]:
+    if not reports:
+        return ["## Figures", "", "None: nobody was held out of this training.", ""]
     lines = [
         "## Figures on people held out of this training",
         "",

@@ -6,11 +6,13 @@ elsewhere); how they are computed is `evaluate` and `scores`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as Many
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backend.checkpoint import Checkpoint
 from backend.data import DATASETS, Dataset
@@ -20,6 +22,9 @@ from backend.tasks import TASKS
 from backend.train import scores
 from backend.train.evaluate import Decided, cut_all, decide, measure, pooled
 from broker.errors import DataError
+
+SKIPPED_NAMES = 10
+"""Of what was skipped, a report names as many."""
 
 
 def find_dataset(name: str) -> Dataset:
@@ -36,7 +41,7 @@ def examine(name: str, root: Path, checkpoint: Checkpoint) -> dict[str, Any]:
     roles = checkpoint.record.get("people", {}).get(name, {})
     seen, calibrated = set(roles.get("train", [])), set(roles.get("validation", []))
     people = {r.person for r in recordings}
-    report = examine_recordings(name, recordings, Predictor(checkpoint))
+    report = examine_recordings(name, recordings, Predictor(checkpoint), recordings.skipped)
     report["split"] = {
         "people": len(people),
         "seen_in_training": sorted(people & seen),
@@ -49,8 +54,13 @@ def examine(name: str, root: Path, checkpoint: Checkpoint) -> dict[str, Any]:
     return report
 
 
-def examine_recordings(name: str, recordings: Many[Recording], predictor: Predictor) -> dict[str, Any]:
-    """One report: the first task's figures at the top, further tasks under `tasks`."""
+def examine_recordings(
+    name: str, recordings: Many[Recording], predictor: Predictor, skipped: Many[str] = ()
+) -> dict[str, Any]:
+    """One report: the first task's figures at the top, further tasks under `tasks`.
+
+    `skipped` names what the set's reader left out; recordings without a whole window are added to that.
+    """
     dataset, sequences = find_dataset(name), cut_all(recordings)
     tasks = [t for t in dataset.tasks if t in predictor.config.tasks]
     if not tasks:
@@ -59,7 +69,15 @@ def examine_recordings(name: str, recordings: Many[Recording], predictor: Predic
     first, *others = tasks
     if not reports[first]["n"]:
         raise DataError(f"{name}: no labelled window of a second was found in {len(recordings)} recordings")
-    result = {"dataset": name, "licence": dataset.licence, "unit": dataset.unit, **reports[first]}
+    whole = {one.name for one in sequences}
+    left_out = [*skipped, *(f"{r.name} (shorter than a window)" for r in recordings if r.name not in whole)]
+    result = {
+        "dataset": name,
+        "licence": dataset.licence,
+        "unit": dataset.unit,
+        "skipped": {"count": len(left_out), "first": left_out[:SKIPPED_NAMES]},
+        **reports[first],
+    }
     if others:
         result["tasks"] = {task: reports[task] for task in others}
     return result
@@ -97,49 +115,84 @@ STUDENT_T = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 
 """97.5 % quantiles of Student's t by degrees of freedom; beyond the table the normal one is near enough."""
 
 
-def summary(name: str, folds: list[dict[str, Any]]) -> dict[str, Any]:
-    """The figures of a cross-validation: mean over the folds' reports and its 95 % interval (Student's t)."""
-    keys = ("accuracy", "balanced_accuracy", "macro_f1", "f1", "ece")
-    mean = {k: round(float(np.mean([f[k] for f in folds])), 4) for k in keys}
-    t = STUDENT_T.get(len(folds) - 1, 1.96)
-    error = {k: t * float(np.std([f[k] for f in folds], ddof=1)) / len(folds) ** 0.5 for k in keys}
+HEADLINE = ("accuracy", "balanced_accuracy", "macro_f1", "f1", "ece")
+
+
+def summary(name: str, seeds: Mapping[int, list[dict[str, Any]]]) -> dict[str, Any]:
+    """The figures of a cross-validation: by seed, the report of every fold (the same people in every seed).
+
+    Figures are means over all reports. Their 95 % interval is Student's t over the folds' means over seeds: seeds share
+    people and are no units of their own. What seeds alone change is the standard deviation of the seeds' means. `n`
+    counts every window once; the confusion matrix and `by_class` count it once per seed.
+    """
+    reports = [report for folds in seeds.values() for report in folds]
+    first = next(iter(seeds.values()))
+    table_SFK = np.array([[[report[k] for k in HEADLINE] for report in folds] for folds in seeds.values()])
+    fold_FK, seed_SK = table_SFK.mean(0), table_SFK.mean(1)
+    t = STUDENT_T.get(len(fold_FK) - 1, 1.96)
+    mean, error = _rounded(fold_FK.mean(0)), t * fold_FK.std(0, ddof=1) / len(fold_FK) ** 0.5
+    confusion = np.sum([report["confusion"] for report in reports], 0)
     result: dict[str, Any] = {
         "dataset": name,
-        "task": folds[0]["task"],
-        "labels": folds[0]["labels"],
-        "split": {"kind": f"{len(folds)} folds, people left out", "folds": len(folds)},
-        "n": sum(f["n"] for f in folds),
+        "task": first[0]["task"],
+        "labels": first[0]["labels"],
+        "split": {
+            "kind": f"{len(first)} folds, people left out",
+            "folds": len(first),
+            "seeds": len(seeds),
+        },
+        "n": sum(report["n"] for report in first),
         **mean,
         "interval": {
             "level": 0.95,
-            "units": len(folds),
-            **{k: [round(mean[k] - error[k], 4), round(mean[k] + error[k], 4)] for k in keys},
+            "units": len(first),
+            **{k: [round(mean[k] - e, 4), round(mean[k] + e, 4)] for k, e in zip(HEADLINE, error, strict=True)},
         },
-        "per_fold": [{k: f[k] for k in ("n", *keys)} for f in folds],
-        "confusion": np.sum([f["confusion"] for f in folds], 0).tolist(),
+        "per_fold": [{"n": one["n"], **_rounded(row)} for one, row in zip(first, fold_FK, strict=True)],
+        "seeds": {
+            "per_seed": [{"seed": seed, **_rounded(row)} for seed, row in zip(seeds, seed_SK, strict=True)],
+            "spread": _rounded(seed_SK.std(0, ddof=1)) if len(seeds) > 1 else None,
+        },
+        "confusion": confusion.tolist(),
+        "by_class": scores.by_class(confusion, tuple(first[0]["labels"])),
+        "by_person": _by_person(reports),
+        "majority": {"accuracy": round(float(confusion.sum(1).max() / confusion.sum()), 4)},
+        "shuffled": {"accuracy": _mean(report["shuffled"]["accuracy"] for report in reports)},
     }
-    people = {p: a for f in folds for p, a in f["by_person"]["accuracy"].items()}
-    worst = min(people, key=lambda p: people[p])
-    result["by_person"] = {
+    if "devices" in first[0]:
+        result["devices"] = {
+            device: {
+                k: _mean(report["devices"][device][k] for report in reports)
+                for k in ("accuracy", "balanced_accuracy", "macro_f1", "ece")
+            }
+            for device in first[0]["devices"]
+        }
+    if "event_detection" in first[0]:
+        result["event_detection"] = {
+            "f1": _mean(report["event_detection"]["f1"] for report in reports),
+            "thresholds": [report["event_detection"]["threshold"] for report in reports],
+        }
+    return result
+
+
+def _by_person(reports: list[dict[str, Any]]) -> dict[str, Any]:
+    """Accuracy of every person of all folds (mean over seeds), the worst of them and their spread."""
+    found: dict[str, list[float]] = {}
+    for report in reports:
+        for person, accuracy in report["by_person"]["accuracy"].items():
+            found.setdefault(person, []).append(accuracy)
+    people = {person: _mean(values) for person, values in found.items()}
+    worst = min(people, key=lambda person: people[person])
+    return {
         "accuracy": people,
         "worst": {"person": worst, "accuracy": people[worst]},
         "spread": round(float(np.std(list(people.values()))), 4),
     }
-    table = np.array(result["confusion"])
-    result["by_class"] = scores.by_class(table, tuple(result["labels"]))
-    result["majority"] = {"accuracy": round(float(table.sum(1).max() / table.sum()), 4)}
-    result["shuffled"] = {"accuracy": round(float(np.mean([f["shuffled"]["accuracy"] for f in folds])), 4)}
-    if "devices" in folds[0]:
-        result["devices"] = {
-            device: {
-                k: round(float(np.mean([f["devices"][device][k] for f in folds])), 4)
-                for k in ("accuracy", "balanced_accuracy", "macro_f1", "ece")
-            }
-            for device in folds[0]["devices"]
-        }
-    if "event_detection" in folds[0]:
-        result["event_detection"] = {
-            "f1": round(float(np.mean([f["event_detection"]["f1"] for f in folds])), 4),
-            "thresholds": [f["event_detection"]["threshold"] for f in folds],
-        }
-    return result
+
+
+def _rounded(row_K: NDArray[np.floating]) -> dict[str, float]:
+    return {k: round(float(value), 4) for k, value in zip(HEADLINE, row_K, strict=True)}
+
+
+def _mean(values: Iterable[float]) -> float:
+    return round(float(np.mean(list(values))), 4)

@@ -19,7 +19,7 @@ from types import FrameType
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -31,6 +31,8 @@ from backend.train.batch import Answers, Batch, answer, assemble
 from backend.train.source import Mixture
 from broker.errors import CheckpointError
 
+STATE = "state.safetensors"
+METRICS = "metrics.jsonl"
 LOSS_MEMORY = 0.98
 """Decay of the running loss that normalises each task's loss."""
 
@@ -197,7 +199,7 @@ def run_steps(
 ) -> bool:
     """Train from `state.step` to the end; False when interrupted. Saves on the way, at the end and when interrupted."""
     folder.mkdir(parents=True, exist_ok=True)
-    with _interruptible() as interrupted, (folder / "metrics.jsonl").open("a") as metrics:
+    with _interruptible() as interrupted, (folder / METRICS).open("a") as metrics:
         while state.step < config.steps and not interrupted():
             began = time.monotonic()
             line = train_step(state, mixture, weights, config)
@@ -238,29 +240,52 @@ def save_state(state: State, folder: Path) -> None:
         for key, value in state.optimizer.state.get(parameter, {}).items():
             tensors[f"optimizer.{key}.{name}"] = value.contiguous()
     about = {"step": str(state.step), "running": json.dumps(state.running), "seconds": f"{state.seconds:.1f}"}
-    (folder / "state.safetensors.part").write_bytes(save(tensors, about))
-    (folder / "state.safetensors.part").replace(folder / "state.safetensors")
+    (folder / f"{STATE}.part").write_bytes(save(tensors, about))
+    (folder / f"{STATE}.part").replace(folder / STATE)
 
 
 def load_state(config: TrainConfig, folder: Path) -> State:
-    """The state that `save_state` wrote; metrics.jsonl is cut back to its step. Raises CheckpointError without one."""
-    path = folder / "state.safetensors"
+    """The state that `save_state` wrote; metrics.jsonl is cut back to its step.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged or that of a model of another shape.
+    """
+    path = folder / STATE
     if not path.is_file():
-        raise CheckpointError(f"{folder}: no state.safetensors to resume from; train without --resume")
+        raise CheckpointError(f"{folder}: no {STATE} to resume from; train without --resume")
     state = new_state(config)
-    with safe_open(path, "pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        about = file.metadata()
-    state.model.load_state_dict(_under("model.", tensors))
-    state.average = _under("average.", tensors)
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            about = file.metadata()
+        state.step, state.running = int(about["step"]), json.loads(about["running"])
+        state.seconds = float(about["seconds"])
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: damaged ({error}); train anew with --overwrite") from None
+    wanted = {name: value.shape for name, value in state.model.state_dict().items()}
+    model, average = _under("model.", tensors), _under("average.", tensors)
+    for found in (model, average):
+        if {name: value.shape for name, value in found.items()} != wanted:
+            raise CheckpointError(
+                f"{path}: the state of a model of another shape than train.json says; train anew with --overwrite"
+            )
+    state.model.load_state_dict(model)
+    state.average = average
     for name, parameter in state.model.named_parameters():
         moments = {k: tensors.get(f"optimizer.{k}.{name}") for k in ("step", "exp_avg", "exp_avg_sq")}
         if moments["step"] is not None:
             state.optimizer.state[parameter] = moments
-    state.step, state.running = int(about["step"]), json.loads(about["running"])
-    state.seconds = float(about["seconds"])
-    _forget_after(folder / "metrics.jsonl", state.step)
+    _forget_after(folder / METRICS, state.step)
     return state
+
+
+def saved_steps(folder: Path) -> int:
+    """How many steps a run's folder holds the outcome of: 0 where no state can be read."""
+    try:
+        with safe_open(folder / STATE, "pt") as file:
+            return int(file.metadata()["step"])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        return 0
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,11 +1,14 @@
 """`backend train`: from a configuration and a folder of data to a checkpoint, or to the figures of every fold.
 
-Prepares the sources, shows progress, resumes, calibrates, measures and draws. What a step is, is `loop`.
+Prepares the sources, shows progress, goes on where a run was interrupted, calibrates, measures and draws. Whatever is
+complete in a run's folder is kept and not done again. What a step is, is `loop`.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,26 +18,47 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from backend.checkpoint import Checkpoint, save_checkpoint
-from backend.data import DATASETS
+from backend.data import DATASETS, Recordings
 from backend.model.sensorlm import Predictor, SensorModel
 from backend.recipes import TrainConfig, config_from_json
 from backend.tasks import TASKS
 from backend.train.card import model_card
 from backend.train.evaluate import calibrate, cut_all
 from backend.train.examine import examine_recordings, summary
-from backend.train.loop import State, load_state, new_state, run_steps
+from backend.train.loop import METRICS, STATE, State, load_state, new_state, run_steps, saved_steps
 from backend.train.pictures import draw_confusion, draw_curves
-from backend.train.source import Mixture, Source, Split, check_folds, read_splits
-from broker.errors import ConfigError, DataError
+from backend.train.source import Mixture, Source, Split, check_folds, split_all
+from broker.errors import CheckpointError, ConfigError, DataError
+
+CONFIG, TESTED, FOLDS = "train.json", "test.json", "folds.json"
+RUN_FILES = (
+    CONFIG, STATE, METRICS, TESTED, FOLDS, "validation.json", "config.json", "model.safetensors", "MODEL_CARD.md",
+    "curves.png", "confusion-*.png",
+)  # fmt: skip
+"""What a run writes into its folder."""
+RUN_FOLDERS = ("fold-*", "seed-*", "seed-*/fold-*")
+"""Where under its folder a run over folds and seeds writes."""
 
 
-def train(config: TrainConfig, root: Path, out: Path, resume: bool, console: Console) -> Checkpoint | None:
-    """One run into the folder `out`; None when it was interrupted (and saved). Measures on validation people."""
-    config = _agreed(config, out, resume)
-    splits = read_splits(config, root)
-    checkpoint = fit(config, splits, out, resume, console)
-    if checkpoint is None:
-        return None
+def train(
+    config: TrainConfig, root: Path, out: Path, console: Console, *, resume: bool = False, overwrite: bool = False
+) -> Checkpoint:
+    """One run into the folder `out`, from the datasets under `root`. Measures on validation people.
+
+    With `resume` a run that was interrupted (KeyboardInterrupt) goes on; with `overwrite` a run there is removed first.
+
+    Raises:
+        ConfigError: there is a run in `out` and neither is set, or none to resume, or one of another configuration.
+        CheckpointError: what is to be resumed is damaged.
+        DataError: the data cannot be read, or nobody is left to learn from.
+    """
+    make_room(out, resume, overwrite)
+    if resume and not (out / CONFIG).is_file():
+        raise ConfigError(f"{out}: nothing to resume, {CONFIG} is missing; train without --resume")
+    agree(config, out)
+    state = state_of(config, out)
+    splits = split_all(config, read_all(config, root))
+    checkpoint = fit(state, config, splits, out, console)
     validation = {name: s.validation for name, s in splits.items() if s.validation}
     reports = {}
     for name, recordings in validation.items():
@@ -45,62 +69,161 @@ def train(config: TrainConfig, root: Path, out: Path, resume: bool, console: Con
     checkpoint.record["validation"] = {name: _headline(r) for name, r in reports.items()}
     save_checkpoint(checkpoint, out)
     (out / "MODEL_CARD.md").write_text(model_card(checkpoint, reports))
-    (out / "validation.json").write_text(json.dumps(reports, indent=1) + "\n")
-    draw_curves(out / "metrics.jsonl", out / "curves.png")
+    _write_json(out / "validation.json", reports)
+    draw_curves(out / METRICS, out / "curves.png")
     console.print(f"checkpoint {out}: {checkpoint.digest[:12]}")
     return checkpoint
 
 
-def train_folds(config: TrainConfig, root: Path, out: Path, resume: bool, console: Console) -> dict[str, Any] | None:
-    """Train and test once per fold of people; `out`/folds.json holds mean, interval and every fold's report.
+def train_folds(
+    config: TrainConfig,
+    root: Path,
+    out: Path,
+    console: Console,
+    *,
+    seeds: int = 1,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Train and test once per fold of people and per seed, from `config.seed` on; what `examine.summary` says of it.
 
-    With `resume`, folds that are done are kept. None when interrupted.
+    `out`/folds.json holds that and every report. The first seed's folds are `out`/fold-0 ..., those of another seed S
+    `out`/seed-S/fold-0 ..., which is where `--set seed=S --out OUT/seed-S` puts them, too. With `resume` trainings that
+    are done are taken as they are, and others go on or begin. Raises as `train` does.
     """
-    check_folds(config, root)
-    reports: dict[str, list[dict[str, Any]]] = {name: [] for name in config.datasets if _measurable(name)}
-    for fold in range(config.folds):
-        folder = out / f"fold-{fold}"
-        found = folder / "test.json"
-        if not (resume and found.is_file()):
-            one = _agreed(TrainConfig(**{**vars(config), "fold": fold}), folder, resume)
-            splits = read_splits(one, root)
-            unfinished = resume and (folder / "state.safetensors").is_file()
-            checkpoint = fit(one, splits, folder, unfinished, console)
-            if checkpoint is None:
-                return None
-            tested = {name: examine_recordings(name, splits[name].test, Predictor(checkpoint)) for name in reports}
-            save_checkpoint(checkpoint, folder)
-            found.write_text(json.dumps(tested, indent=1) + "\n")
-        for name, report in json.loads(found.read_text()).items():
-            reports[name].append(report)
-            console.print(f"fold {fold} {name}: {_figures(report)}")
-    result = {name: {**summary(name, r), "folds": r} for name, r in reports.items()}
-    (out / "folds.json").write_text(json.dumps(result, indent=1) + "\n")
-    for name, said in result.items():
+    make_room(out, resume, overwrite)
+    found = read_all(config, root)
+    check_folds(config, found)
+    tested: dict[int, list[dict[str, Any]]] = {}
+    for seed in range(config.seed, config.seed + seeds):
+        home = out if seed == config.seed else out / f"seed-{seed}"
+        for fold in range(config.folds):
+            reports = _tested(replace(config, seed=seed, fold=fold), found, home / f"fold-{fold}", console)
+            tested.setdefault(seed, []).append(reports)
+    result = {}
+    for name in filter(_measurable, config.datasets):
+        by_seed = {seed: [reports[name] for reports in folds] for seed, folds in tested.items()}
+        said = summary(name, by_seed)
+        every = [{"seed": s, "fold": i, **one} for s, of in by_seed.items() for i, one in enumerate(of)]
+        result[name] = {**said, "folds": every}
         draw_confusion(said, out / f"confusion-{name}.png")
         low, high = said["interval"]["accuracy"]
-        console.print(f"{name}: {_figures(said)}, accuracy {low:.4f} to {high:.4f} over folds; {out / 'folds.json'}")
+        spread = f", seeds vary by {said['seeds']['spread']['accuracy']:.4f}" if seeds > 1 else ""
+        console.print(f"{name}: {_figures(said)}, accuracy {low:.4f} to {high:.4f} over folds{spread}; {out / FOLDS}")
+    _write_json(out / FOLDS, result)
     return result
 
 
-def fit(config: TrainConfig, splits: dict[str, Split], out: Path, resume: bool, console: Console) -> Checkpoint | None:
-    """Train, average, calibrate: a checkpoint, or None when interrupted (the state is saved)."""
+def _tested(
+    config: TrainConfig, found: dict[str, Recordings], folder: Path, console: Console
+) -> dict[str, dict[str, Any]]:
+    """The reports of one fold's training on the people that it left out, by dataset; read where they are written."""
+    agree(config, folder)
+    path = folder / TESTED
+    if not path.is_file():
+        state = state_of(config, folder)
+        splits = split_all(config, found)
+        checkpoint = fit(state, config, splits, folder, console)
+        predictor = Predictor(checkpoint)
+        measured = {n: examine_recordings(n, s.test, predictor) for n, s in splits.items() if _measurable(n)}
+        save_checkpoint(checkpoint, folder)
+        _write_json(path, measured)
+    reports: dict[str, dict[str, Any]] = _read_json(path, "remove it, and --resume measures again")
+    for name, report in reports.items():
+        console.print(f"{_title(config)}, {name}: {_figures(report)}")
+    return reports
+
+
+def make_room(out: Path, resume: bool, overwrite: bool) -> None:
+    """Make a folder in which nothing lies that a run could mistake for its own.
+
+    Raises:
+        ConfigError: there is a run, and it is to be neither resumed nor overwritten; or it is to be both.
+    """
+    if resume and overwrite:
+        raise ConfigError("--resume goes on with the run in OUT, --overwrite removes it; choose one")
+    there = sorted(_run_files(out))
+    if there and not (resume or overwrite):
+        raise ConfigError(
+            f"{out}: holds a run ({there[0].relative_to(out)}); go on with it by --resume, or give another --out, "
+            "or replace it by --overwrite"
+        )
+    if overwrite:
+        for path in there:
+            path.unlink()
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def _run_files(out: Path) -> Iterator[Path]:
+    for folder in (out, *(folder for pattern in RUN_FOLDERS for folder in out.glob(pattern))):
+        for pattern in RUN_FILES:
+            yield from folder.glob(pattern)
+
+
+def kept(out: Path) -> str:
+    """What an interrupted run has on disk, in words."""
+    folders = {path.parent for path in _run_files(out)}
+    steps = [saved for saved in map(saved_steps, folders) if saved]
+    if not steps:
+        return "no step was saved"
+    what = f"{sum(steps)} step{'s' * (sum(steps) > 1)}"
+    return f"{what} of {len(steps)} trainings are kept in {out}" if len(steps) > 1 else f"{what} kept in {out}"
+
+
+def agree(config: TrainConfig, out: Path) -> None:
+    """Write the configuration into a folder that has none; otherwise compare the two.
+
+    Raises:
+        ConfigError: the run there has another configuration.
+        CheckpointError: its configuration is damaged or missing.
+    """
+    path = out / CONFIG
+    if not path.is_file():
+        if there := [name for name in (STATE, TESTED) if (out / name).is_file()]:
+            raise CheckpointError(f"{path}: missing beside {there[0]}; train anew with --overwrite")
+        out.mkdir(parents=True, exist_ok=True)
+        _write_json(path, config.to_json())
+    try:
+        saved = config_from_json(_read_json(path, "train anew with --overwrite"))
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: {error}; train anew with --overwrite") from None
+    if saved != config:
+        changed = [k for k, v in vars(config).items() if vars(saved)[k] != v]
+        raise ConfigError(f"--resume: {', '.join(changed)} differ from the run in {out}; resume with the same settings")
+
+
+def state_of(config: TrainConfig, out: Path) -> State:
+    """Where the run in `out` goes on: the state saved there, or a new one; raises CheckpointError for a damaged one."""
     torch.set_num_threads(1)  # more threads spin against each other on a shared machine
-    state = load_state(config, out) if resume else new_state(config)
-    if not resume:
-        (out / "metrics.jsonl").unlink(missing_ok=True)
+    if (out / STATE).is_file():
+        return load_state(config, out)
+    (out / METRICS).unlink(missing_ok=True)
+    return new_state(config)
+
+
+def read_all(config: TrainConfig, root: Path) -> dict[str, Recordings]:
+    """The recordings of every dataset of the configuration; raises DataError, which names the file."""
+    return {name: DATASETS[name].read(root) for name in config.datasets}
+
+
+def fit(state: State, config: TrainConfig, splits: dict[str, Split], out: Path, console: Console) -> Checkpoint:
+    """Train to the end, average, calibrate: a checkpoint. Raises KeyboardInterrupt when interrupted; all is saved."""
     weights = {task: torch.from_numpy(w) for task, w in _loss_weights(splits, config).items()}
     if state.step < config.steps:
         mixture = Mixture({name: Source(s.train, config) for name, s in splits.items()}, config)
         if not _with_progress(state, mixture, weights, config, out, console):
-            console.print(f"interrupted at step {state.step} of {config.steps}; the same command with --resume goes on")
-            return None
+            raise KeyboardInterrupt
     model = SensorModel(config.model)
     model.load_state_dict(state.average)
     take_out_weights(model, weights)
     checkpoint = Checkpoint(model.eval())
-    held = {name: cut_all(s.validation or s.train) for name, s in splits.items()}
-    calibrate(Predictor(checkpoint), held)
+    for name in (name for name, s in splits.items() if not s.validation):
+        console.print(
+            f"{name}: no {DATASETS[name].unit} is held out, so calibration uses those it learned from, "
+            "and confidences come out too high",
+            soft_wrap=True,
+        )
+    calibrate(Predictor(checkpoint), {name: cut_all(s.validation or s.train) for name, s in splits.items()})
     checkpoint.record = {
         "config": config.to_json(),
         "seconds": round(state.seconds, 1),
@@ -110,6 +233,7 @@ def fit(config: TrainConfig, splits: dict[str, Split], out: Path, resume: bool, 
             name: {role: sorted({r.person for r in getattr(s, role)}) for role in ("train", "validation", "test")}
             for name, s in splits.items()
         },
+        "calibrated_on": {name: "validation" if s.validation else "train" for name, s in splits.items()},
     }
     return checkpoint
 
@@ -133,7 +257,7 @@ def _with_progress(
         TextColumn("loss {task.fields[loss]:.3f}"),
     )  # fmt: skip
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        name = config.recipe if config.fold < 0 else f"{config.recipe} fold {config.fold}"
+        name = _title(config)
         bar = progress.add_task(name, total=config.steps, completed=state.step, loss=float("nan"))
 
         def report(line: dict[str, float]) -> None:
@@ -160,26 +284,27 @@ def _loss_weights(splits: dict[str, Split], config: TrainConfig) -> dict[str, np
     return weights
 
 
-def _agreed(config: TrainConfig, out: Path, resume: bool) -> TrainConfig:
-    """The configuration of the run: written when it starts, read back (and not to be changed) when it is resumed."""
-    path = out / "train.json"
-    if not resume:
-        out.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(config.to_json(), indent=1) + "\n")
-        return config
-    if not path.is_file():
-        if config.fold >= 0:
-            return _agreed(config, out, False)
-        raise ConfigError(f"{out}: nothing to resume, train.json is missing; train without --resume")
-    saved = config_from_json(json.loads(path.read_text()))
-    if saved != config:
-        changed = [k for k, v in vars(config).items() if vars(saved)[k] != v]
-        raise ConfigError(f"--resume: {', '.join(changed)} differ from the run in {out}; resume with the same settings")
-    return saved
+def _title(config: TrainConfig) -> str:
+    """What a line on the console is about."""
+    return config.recipe if config.fold < 0 else f"{config.recipe} seed {config.seed} fold {config.fold}"
+
+
+def _write_json(path: Path, value: Any) -> None:
+    """The whole file or none: what is there counts as done."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(json.dumps(value, indent=1) + "\n")
+    part.replace(path)
+
+
+def _read_json(path: Path, remedy: str) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise CheckpointError(f"{path}: damaged ({error}); {remedy}") from None
 
 
 def _measurable(name: str) -> bool:
-    return name in DATASETS and DATASETS[name].unseen is None
+    return DATASETS[name].unseen is None
 
 
 def _headline(report: dict[str, Any]) -> dict[str, Any]:

@@ -7,9 +7,9 @@ the model.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from collections.abc import Sequence as Many
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -19,8 +19,7 @@ from backend.recipes import TrainConfig
 from backend.train.augment_audio import at_another_speed, followed_by
 from backend.train.batch import Crop, crop, overlay
 from broker.errors import ConfigError, DataError
-
-SECOND = 1_000_000_000
+from edge.clock import SECOND
 
 
 @dataclass(frozen=True)
@@ -146,12 +145,9 @@ class Mixture:
         return crops
 
 
-def check_folds(config: TrainConfig, root: Path) -> None:
+def check_folds(config: TrainConfig, found: Mapping[str, Many[Recording]]) -> None:
     """Raise ConfigError for a number of folds that the data cannot be split into, before anything is trained."""
-    if config.folds < 2:
-        raise ConfigError(f"--folds {config.folds}: at least 2, so that somebody is left to learn from")
-    for name in config.datasets:
-        recordings = DATASETS[name].read(root)
+    for name, recordings in found.items():
         published = sorted({r.fold for r in recordings if r.fold is not None})
         people = len({r.person for r in recordings})
         if published and len(published) != config.folds:
@@ -161,13 +157,10 @@ def check_folds(config: TrainConfig, root: Path) -> None:
             raise ConfigError(f"--folds {config.folds}: {name} has {people} {DATASETS[name].unit}; use fewer folds")
 
 
-def read_splits(config: TrainConfig, root: Path) -> dict[str, Split]:
-    """Every dataset of the configuration, split by person; raises DataError when nobody is left to learn from."""
-    splits = {}
-    for name in config.datasets:
-        if name not in DATASETS:
-            raise DataError(f"dataset {name!r} is unknown; known: {', '.join(DATASETS)}")
-        splits[name] = split(DATASETS[name].read(root), config)
-        if not splits[name].train:
+def split_all(config: TrainConfig, found: Mapping[str, Many[Recording]]) -> dict[str, Split]:
+    """The recordings of every dataset, split by person; raises DataError when nobody is left to learn from."""
+    splits = {name: split(recordings, config) for name, recordings in found.items()}
+    for name, one in splits.items():
+        if not one.train:
             raise DataError(f"{name}: no {DATASETS[name].unit} is left to train on; use fewer folds or more data")
     return splits

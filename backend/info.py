@@ -1,0 +1,51 @@
+"""`backend info`: what a checkpoint is, for a person: what it decides, from what, and what it learned from."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from backend.checkpoint import Checkpoint
+from backend.tasks import TASKS
+
+
+def show(checkpoint: Checkpoint, console: Console) -> None:
+    """Print the checkpoint: identity, tasks with their labels and thresholds, and data with their licences.
+
+    A threshold is the confidence from which on a decision may begin an event.
+    """
+    record, model = checkpoint.record, checkpoint.model
+    about = {
+        "digest": checkpoint.digest,
+        "recipe": record.get("config", {}).get("recipe", "not recorded"),
+        "parameters": f"{sum(p.numel() for p in model.parameters()):,}",
+        **{f"encoder of {modality}": digest for modality, digest in checkpoint.encoders.items()},
+    }
+    for name, value in about.items():
+        console.print(f"{name:<16}  {value}", soft_wrap=True, highlight=False)
+    console.print(_tasks(checkpoint))
+    console.print(_data(checkpoint))
+
+
+def _tasks(checkpoint: Checkpoint) -> Table:
+    table = Table(title="What it decides", title_justify="left", show_lines=True)
+    table.add_column("task", no_wrap=True)
+    for column in ("from", "threshold", "labels"):
+        table.add_column(column)
+    for name in checkpoint.model.config.tasks:
+        task = TASKS[name]
+        threshold = checkpoint.thresholds.get(name, task.rule.on)
+        table.add_row(name, ", ".join(sorted(task.modalities)), f"{threshold:g}", ", ".join(task.labels))
+    return table
+
+
+def _data(checkpoint: Checkpoint) -> Table:
+    """Of whom it learned: people, or what counts as one in a set."""
+    table = Table("dataset", "licence", "learned from", "held out", title="What it learned from", title_justify="left")
+    licences = checkpoint.record.get("licences", {})
+    for name, roles in checkpoint.record.get("people", {}).items():
+        held = len(roles["validation"]) + len(roles["test"])
+        table.add_row(name, licences.get(name, "not recorded"), str(len(roles["train"])), str(held))
+    if not table.rows:
+        table.add_row("not recorded")
+    return table
