@@ -22,6 +22,8 @@ from broker.errors import ConfigError, LinkDown, MessageError
 from broker.messages import LIMIT
 
 log = logging.getLogger(__name__)
+_client_log = logging.getLogger(f"{__name__}.client")
+_client_log.setLevel(logging.CRITICAL)  # what it says of a lost connection is said here, once; DEBUG shows its side
 
 _QUEUE = 2_000  # messages that wait for us; more are dropped by the client, and come again by resend
 _IN_FLIGHT = 1_000  # publishes without PUBACK
@@ -247,7 +249,7 @@ class MqttLink:
             max_inflight_messages=_IN_FLIGHT,
             max_concurrent_outgoing_calls=_IN_FLIGHT + 8,
             timeout=10,
-            logger=logging.getLogger("broker.link.client"),
+            logger=_client_log,
         )
         client.pending_calls_threshold = _IN_FLIGHT  # many publishes on their way are normal here
         return client
