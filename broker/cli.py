@@ -11,11 +11,6 @@ from broker import command
 app = command.new_app("The MQTT broker that devices and backend meet at.")
 
 
-@app.callback()
-def _main() -> None:
-    """The MQTT broker that devices and backend meet at."""
-
-
 @app.command()
 def run(
     host: Annotated[

@@ -2,16 +2,35 @@
 
 import logging
 import sys
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from broker.errors import IotlmError
 
 
-def new_app(summary: str) -> typer.Typer:
-    """An empty command with the habits that all of ours share."""
-    return typer.Typer(help=summary, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+def new_app(summary: str, *, alone: bool = False) -> typer.Typer:
+    """An empty command with the habits that all of ours share. One that stands `alone` has no commands below it."""
+    app = typer.Typer(help=summary, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+    if not alone:
+        app.callback()(_above)
+    return app
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"iotlm {version('iotlm')}")
+        raise typer.Exit
+
+
+def _above(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version and end.")
+    ] = False,
+) -> None:
+    pass
 
 
 def run(app: typer.Typer) -> NoReturn:

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 import aiomqtt
+from paho.mqtt.client import topic_matches_sub
 
 from broker.errors import ConfigError, LinkDown, MessageError
 from broker.messages import LIMIT
@@ -27,6 +28,11 @@ _client_log.setLevel(logging.CRITICAL)  # what it says of a lost connection is s
 
 _QUEUE = 2_000  # messages that wait for us; more are dropped by the client, and come again by resend
 _IN_FLIGHT = 1_000  # publishes without PUBACK
+_QUICK_S, _QUICK = 2.0, 3  # so many connections running that end so soon after they began are no accident
+_TAKEN = (
+    "connections to %s:%s end as soon as they begin: another client may be using the name %s (client id); "
+    "give this one another --site or --device. Trying, and saying no more until one lasts"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +125,7 @@ class MqttLink:
         self._ca, self._cert, self._key = ca, cert, key
         self._will, self._keepalive, self._backoff, self._limit = will, keepalive, backoff, limit
         self._session = 0
+        self._quick = 0  # connections running that ended at once
         self._filters: dict[str, None] = {}
         self._client: aiomqtt.Client | None = None
         self._up = asyncio.Event()
@@ -185,9 +192,13 @@ class MqttLink:
                 await client.subscribe([(f, 1) for f in filters])
 
     async def messages(self) -> AsyncIterator[Message]:
-        """What arrives, across reconnects, without end."""
+        """What arrives, across reconnects, without end. What matches no filter of ours is passed over: the embedded
+        broker sends every retained message to everyone.
+        """
         while True:
-            yield await self._inbox.get()
+            message = await self._inbox.get()
+            if any(topic_matches_sub(each, message.topic) for each in self._filters):
+                yield message
 
     async def _send(self, client: aiomqtt.Client, topic: str, payload: bytes, retain: bool) -> None:
         await client.publish(topic, payload, qos=1, retain=retain)
@@ -203,7 +214,8 @@ class MqttLink:
         loop = asyncio.get_running_loop()
         first, longest = self._backoff
         pause, told = first, False
-        away_since = 0.0  # loop time when the last connection ended
+        away_since = up_since = 0.0  # loop time when the last connection ended, and when it began
+        settling: asyncio.TimerHandle | None = None
         while True:
             try:
                 async with self._new_client() as client:
@@ -211,16 +223,21 @@ class MqttLink:
                     while missing := [f for f in self._filters if f not in subscribed]:
                         await client.subscribe([(f, 1) for f in missing])
                         subscribed.update(missing)
-                    self._client, pause, told = client, first, False
+                    self._client, up_since = client, loop.time()
                     self._session += 1
                     self._up.set()
-                    again = f", after {loop.time() - away_since:.0f} s without" if self._session > 1 else ""
-                    log.info("connected to %s:%s as %s%s", self._host, self._port, self._client_id, again)
+                    if self._quick < _QUICK:
+                        again = f", after {up_since - away_since:.0f} s without" if self._session > 1 else ""
+                        log.info("connected to %s:%s as %s%s", self._host, self._port, self._client_id, again)
+                    else:  # it lasts when it outlives the longest pause of the other one
+                        settling = loop.call_later(max(_QUICK_S, 2 * longest), self._settle)
                     async for message in client.messages:
                         await self._inbox.put(Message(str(message.topic), _as_bytes(message.payload), message.retain))
             except (aiomqtt.MqttError, ValueError) as error:  # ValueError: a host name that cannot be one
                 if self._client is not None:
                     away_since = loop.time()
+                    if self._quick < _QUICK:
+                        pause, told = first, self._end_at_once(away_since - up_since < _QUICK_S)
                 if not told:  # once per outage
                     what = "no connection to" if self._client is None else "lost the connection to"
                     log.warning("%s %s:%s: %s; trying until it is there", what, self._host, self._port, error)
@@ -230,8 +247,22 @@ class MqttLink:
                     _heed(self._client)
                 self._client = None
                 self._up.clear()
+                if settling is not None:
+                    settling.cancel()
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, longest)
+
+    def _end_at_once(self, at_once: bool) -> bool:
+        """Count the connections running that ended as soon as they began; whether that is now told."""
+        self._quick = self._quick + 1 if at_once else 0
+        if self._quick == _QUICK:
+            log.warning(_TAKEN, self._host, self._port, self._client_id)
+        return self._quick == _QUICK
+
+    def _settle(self) -> None:
+        """The connection lasts, after several that did not."""
+        self._quick = 0
+        log.info("connected to %s:%s as %s, and it lasts", self._host, self._port, self._client_id)
 
     def _new_client(self) -> aiomqtt.Client:
         will = aiomqtt.Will(self._will.topic, self._will.payload, qos=1, retain=True) if self._will else None

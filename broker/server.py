@@ -2,7 +2,9 @@
 
 mosquitto if it is installed; otherwise the embedded broker (amqtt), which is slower, speaks MQTT 3.1.1 only and
 forgets everything when it ends: good enough to look around, so it says that it is for demonstration and stays on
-loopback. Neither needs to be trusted with a message: delivery is end to end (see `broker.messages`).
+loopback. It also sends a client the retained messages that others have subscribed to (amqtt 0.12); `MqttLink`
+passes over them, mosquitto_sub does not. Neither needs to be trusted with a message: delivery is end to end (see
+`broker.messages`).
 """
 
 import asyncio
@@ -162,6 +164,7 @@ async def _serve_embedded(config: ServerConfig, stop: asyncio.Event, announce: C
     broker = Broker(settings)
     await broker.start()
     announce(f"embedded broker, for demonstration only, listens on {config.host}:{config.port} (configuration: {path})")
+    announce("a flaw of it: subscribers get retained messages of other topics, too; mosquitto has none such")
     await stop.wait()
     with contextlib.suppress(Exception):  # it is leaving; whatever it stumbles over now concerns nobody
         await asyncio.wait_for(broker.shutdown(), timeout=3)

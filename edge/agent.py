@@ -100,7 +100,10 @@ class Agent:
         self._sender.wake()
 
     async def _listen(self) -> None:
+        mine = topics.acks(self._site, self._device)
         async for message in self._link.messages():
+            if message.topic != mine:  # the embedded broker sends what nobody has asked for
+                continue
             try:
                 ack = decode_ack(message.payload)
             except MessageError as error:

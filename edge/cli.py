@@ -76,7 +76,9 @@ def replay(
     encoder: Annotated[
         list[Path] | None, typer.Option(help="ONNX encoder, of any modality in the recording; may be repeated.")
     ] = None,
-    timeout: Annotated[float, typer.Option(min=0, help="Seconds to look for the broker.")] = 10.0,
+    timeout: Annotated[
+        float, typer.Option(min=0, help="Seconds to look for the broker; a backend is waited for without end.")
+    ] = 10.0,
     username: Annotated[str | None, typer.Option(help="As the broker wants it.")] = None,
     password: Annotated[str | None, typer.Option(envvar="IOTLM_EDGE_BROKER__PASSWORD", help="Better given so.")] = None,
     ca: Annotated[str | None, typer.Option(help="PEM of the broker's authority; turns TLS on.")] = None,

@@ -22,7 +22,7 @@ import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import (
@@ -41,7 +41,7 @@ def _name(value: str) -> str:
     try:
         return check_name(value, "it")
     except ConfigError as error:
-        raise ValueError(str(error)) from None
+        raise ValueError(str(error).removeprefix(f"it {value[:80]!r}: ")) from None
 
 
 Name = Annotated[str, AfterValidator(_name)]
@@ -158,7 +158,7 @@ def layered(kind: type[Settings], values: Mapping[str, Any], flags: Mapping[str,
     try:
         made: Settings = Layered(**_nested(flags))
     except (ValidationError, SettingsError) as error:
-        raise ConfigError(complaint.format(_first_problem(error))) from None
+        raise ConfigError(complaint.format(_first_problem(error, kind))) from None
     return made
 
 
@@ -198,15 +198,49 @@ def read_toml(path: Path) -> dict[str, Any]:
     return values
 
 
-def _first_problem(error: ValidationError | SettingsError) -> str:
-    """What a person has to mend first: setting, value, reason."""
+_WANTED = {
+    "int": "a whole number", "float": "a number", "bool": "true or false", "string": "a text in quotes",
+    "path": "a path in quotes", "tuple": "a list", "list": "a list", "dict": "a table", "model": "a table",
+    "too_short": "at least one", "less_than_equal": "at most {le}", "less_than": "less than {lt}",
+    "greater_than_equal": "at least {ge}", "greater_than": "more than {gt}",
+}  # fmt: skip
+
+
+def wanted(detail: Mapping[str, Any]) -> str:
+    """What pydantic misses, in our words; `detail` is one of its errors."""
+    words = _WANTED.get(detail["type"]) or _WANTED.get(detail["type"].partition("_")[0])
+    if words is None:
+        return str(detail["msg"]).removeprefix("Value error, ")
+    return f"{words.format(**detail.get('ctx', {}))} is wanted"
+
+
+def _first_problem(error: ValidationError | SettingsError, kind: type[BaseModel]) -> str:
+    """What a person has to mend first: setting, value, reason. An unknown name comes before what it leaves out."""
     if isinstance(error, SettingsError):
         return str(error)
-    detail = error.errors()[0]
-    where = ".".join(map(str, detail["loc"])) or "settings"
+    details = error.errors()
+    detail = next((each for each in details if each["type"] == "extra_forbidden"), details[0])
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"])[1:] or "settings"
     if detail["type"] == "missing":
         return f"{where} is missing"
-    return f"{where} = {str(detail.get('input'))[:80]}: {detail['msg']}"
+    if detail["type"] == "extra_forbidden":
+        return f"{where} is unknown; known: {', '.join(_section_at(kind, detail['loc'][:-1]).model_fields)}"
+    if detail["type"] == "tuple_type" and isinstance(detail["input"], dict):
+        return f"[{where}] is one table: write [[{where}]], because there may be several"
+    reason = wanted(detail)
+    if reason.startswith(f"{where} "):  # it names setting and value itself
+        return reason
+    return f"{where} = {str(detail.get('input'))[:80]}: {reason}"
+
+
+def _section_at(kind: type[BaseModel], place: Iterable[int | str]) -> type[BaseModel]:
+    """The section of settings at a place in them, such as ("streams", 0)."""
+    for name in place:
+        if isinstance(name, str) and name in kind.model_fields:
+            about = kind.model_fields[name].annotation
+            types = [each for each in (about, *get_args(about)) if isinstance(each, type)]
+            kind = next((each for each in types if issubclass(each, BaseModel)), kind)
+    return kind
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 
 _BAR_S = 0.2
-_LINE_S = 10.0
+_LINE_S, _RAREST_S = 10.0, 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,10 @@ class Standing:
 
 @contextlib.asynccontextmanager
 async def shown(standing: Callable[[], Standing], every_s: float = _LINE_S) -> AsyncIterator[None]:
-    """Show how far the work in this block is, as long as it takes; lines of a pipe come every `every_s` seconds."""
+    """Show how far the work in this block is, as long as it takes.
+
+    Lines of a pipe come every `every_s` seconds; of work without a known end ever more rarely, down to one an hour.
+    """
     task = asyncio.create_task(_bar(standing) if sys.stderr.isatty() else _lines(standing, every_s))
     try:
         yield
@@ -37,7 +40,10 @@ async def shown(standing: Callable[[], Standing], every_s: float = _LINE_S) -> A
 async def _lines(standing: Callable[[], Standing], every_s: float) -> None:
     while True:
         await asyncio.sleep(every_s)
-        print(standing().text, file=sys.stderr, flush=True)  # noqa: T201 (progress is no log)
+        now = standing()
+        print(now.text, file=sys.stderr, flush=True)  # noqa: T201 (progress is no log)
+        if now.total is None:
+            every_s = min(2 * every_s, _RAREST_S)
 
 
 async def _bar(standing: Callable[[], Standing]) -> None:

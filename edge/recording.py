@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO, NamedTuple, Self
 
 from broker import topics
 from broker.errors import DataError, MessageError
@@ -94,22 +94,31 @@ def read_frames(path: Path) -> Iterator[tuple[topics.FrameTopic, Frame]]:
             raise DataError(f"{path}: message {number}: {error}") from None
 
 
+class RecordedPart(NamedTuple):
+    """A file of frames in a replay: `shift` ns are added to its windows' times (a multiple of the hop keeps them on the
+    grid), and the window at `begin` (ns UTC, as recorded) is played `at` ns after the replay begins.
+    """
+
+    path: Path
+    shift: int
+    begin: int
+    at: int
+
+
 class RecordedDevice:
     """A `Source`: one device's recorded frames, sent again under new numbers.
 
     Args:
-        path: the recording.
+        parts: the files of the recording, in order.
         device: whose frames to take.
-        shift: ns added to every window's time; a multiple of the hop keeps windows on the grid.
         speed: times real time; 0 is as fast as acknowledgements allow.
     """
 
     patient = True
 
-    def __init__(self, path: Path, device: str, clock: Clock, *, shift: int = 0, speed: float = 0.0) -> None:
-        self._path, self._device, self._clock = path, device, clock
-        self._shift, self._speed = shift, speed
-        self._streams = tuple({name: _info(name, frame) for name, frame in self._frames()}.values())
+    def __init__(self, parts: Sequence[RecordedPart], device: str, clock: Clock, *, speed: float = 0.0) -> None:
+        self._parts, self._device, self._clock, self._speed = parts, device, clock, speed
+        self._streams = tuple({name: _info(name, frame) for _, name, frame in self._frames()}.values())
 
     @property
     def streams(self) -> tuple[StreamInfo, ...]:
@@ -119,18 +128,23 @@ class RecordedDevice:
     async def frames(self, done: Done) -> AsyncIterator[tuple[str, Frame]]:
         """The frames that are newer than what is done, paced by the clock."""
         newest = {stream.name: done(stream.name) or -1 for stream in self._streams}
-        begun, first = self._clock.now(), None
-        for stream, recorded in self._frames():
-            frame = replace(recorded, t0=recorded.t0 + self._shift)
+        begun = self._clock.now()
+        first = None if max(newest.values(), default=-1) >= 0 else 0  # a replay that was killed goes on at once
+        for part, stream, recorded in self._frames():
+            frame = replace(recorded, t0=recorded.t0 + part.shift)
             if frame.t0 <= newest[stream]:
                 continue
-            first = frame.t0 if first is None else first
-            due = begun + (frame.t0 - first) / self._speed if self._speed else 0
+            place = part.at + recorded.t0 - part.begin
+            first = place if first is None else first
+            due = begun + (place - first) / self._speed if self._speed else 0
             await self._clock.sleep(max(0.0, (due - self._clock.now()) / SECOND))
             yield stream, frame
 
-    def _frames(self) -> Iterator[tuple[str, Frame]]:
-        return ((topic.stream, frame) for topic, frame in read_frames(self._path) if topic.device == self._device)
+    def _frames(self) -> Iterator[tuple[RecordedPart, str, Frame]]:
+        for part in self._parts:
+            for topic, frame in read_frames(part.path):
+                if topic.device == self._device:
+                    yield part, topic.stream, frame
 
 
 async def record(

@@ -7,11 +7,13 @@ was killed goes on where it was, at the times it had then. It refuses to know wh
 import asyncio
 import contextlib
 import json
+import logging
 import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 from broker.errors import ConfigError, DataError, LinkDown
@@ -19,16 +21,19 @@ from edge.agent import Agent, first_error, will
 from edge.clock import SECOND, Clock, SystemClock
 from edge.config import BrokerConfig
 from edge.encoder import Encoder
-from edge.metrics import Metrics
 from edge.progress import Standing, shown
-from edge.recording import SUFFIX, RecordedDevice, read_frames
+from edge.recording import SUFFIX, RecordedDevice, RecordedPart, read_frames
 from edge.run import open_link
-from edge.sensors.replay import GRID_NS, Part, ReplaySensor, plan, tracks, why_no_window
+from edge.sender import DEFAULT_TIMING, Timing
+from edge.sensors.replay import GRID_NS, SOUND, Part, ReplaySensor, plan, tracks, why_no_window
 from edge.sources import SensorSource, Source, stream_for
 from edge.spool import Spool
 from edge.windows import Stream
 
+log = logging.getLogger(__name__)
+
 UNNAMED = "replay"  # the device of a recording that names none
+_PAUSE_NS = 3 * SECOND  # between two recordings of frames that are played one after the other
 _OVERLAP_NS = 2 * SECOND  # samples before a window that can have a part in it, generously
 
 Spools = Mapping[str, Spool]
@@ -53,6 +58,7 @@ class Replay:
     encoders: tuple[Path, ...] = ()
     timeout_s: float = 10.0
     window: int = 64
+    timing: Timing = DEFAULT_TIMING
 
 
 async def replay(order: Replay) -> int:
@@ -68,15 +74,16 @@ async def replay(order: Replay) -> int:
     clock = SystemClock()
     with contextlib.ExitStack() as stack:
         folder, now = stack.enter_context(_state(order, clock))
-        frames = order.path.suffix == SUFFIX
-        recording = FrameRecording(order, clock, now) if frames else SampleRecording(order, clock, now)
-        spools = {
-            device: stack.enter_context(contextlib.closing(Spool(folder / f"{device}.db")))
-            for device in recording.devices
-        }
-        sources = recording.sources(spools)
+        recordings = _recordings(order, clock, now)
+        devices = _known(order, recordings)
+        spools = {}
+        for device in devices:
+            spool = Spool(folder / f"{device}.db", owner=f"{order.site}/{device}")
+            spools[device] = stack.enter_context(contextlib.closing(spool))
+        parts = [recording.sources(spools) for recording in recordings]
+        sources = {device: [source for part in parts for source in part.get(device, [])] for device in devices}
         try:
-            async with shown(lambda: _standing(spools.values(), recording)), asyncio.TaskGroup() as group:
+            async with shown(lambda: _standing(spools.values(), recordings)), asyncio.TaskGroup() as group:
                 for device, spool in spools.items():
                     group.create_task(_play(order, device, sources[device], spool, clock))
         except BaseExceptionGroup as errors:
@@ -97,17 +104,20 @@ class SampleRecording:
         self._encoders = {encoder.modality: encoder for encoder in map(Encoder, order.encoders)}
         parts = plan(tracks(order.path), now)
         self._parts = [part for part in parts if order.device in (None, self._device(part))]
-        self.devices = _known(
-            order, {self._device(part) for part in self._parts}, {part.track.device for part in parts}
-        )
+        self.devices = sorted({self._device(part) for part in self._parts})
+        self.all = {part.track.device for part in parts}
         self._placements: dict[tuple[str, str], set[str]] = {}
         for part in self._parts:
             mine = self._placements.setdefault((self._device(part), part.track.modality), set())
             mine.add(part.track.placement)
         streams = [(self._stream(name, of), of) for (_, name), of in self._by_stream(self._parts).items()]
         reasons = [why_no_window(stream, of) for stream, of in streams]
-        if all(reasons):
+        if reasons and all(reasons):
             raise DataError(f"{order.path}: no window in it: {reasons[0]}")
+        if now is None:
+            for (device, name), of in self._by_stream(self._parts).items():
+                spans = [(part.track.start, part.track.end, part.track.recording) for part in of]
+                _tell_of_overlap(f"{device}/{name}", spans, ", or with --now one after the other")
         hops = sum((part.track.end - part.track.start) / stream.hop_ns for stream, of in streams for part in of)
         self.windows, self.exact = round(hops), False
 
@@ -152,17 +162,26 @@ class SampleRecording:
 class FrameRecording:
     """Frames of one or more devices, as they went over the wire; `windows` of them."""
 
-    def __init__(self, order: Replay, clock: Clock, now: int | None) -> None:
+    def __init__(self, order: Replay, files: Sequence[Path], clock: Clock, now: int | None) -> None:
         self._order, self._clock = order, clock
-        first: int | None = None
         found: Counter[str] = Counter()
-        for topic, frame in read_frames(order.path):
-            found[topic.device] += 1
-            first = frame.t0 if first is None else min(first, frame.t0)
-        if not found:
-            raise DataError(f"{order.path}: no frames in it")
-        self._shift = 0 if now is None or first is None else -(-(now - first) // GRID_NS) * GRID_NS
-        self.devices = _known(order, set(found) & {order.device} if order.device else set(found), set(found))
+        spans: list[tuple[int, int, Path]] = []
+        of_stream: dict[str, list[tuple[int, int, str]]] = {}
+        for path in files:
+            times: dict[str, list[int]] = {}
+            for topic, frame in read_frames(path):
+                found[topic.device] += 1
+                times.setdefault(f"{topic.device}/{topic.stream}", []).append(frame.t0)
+            if not times:
+                raise DataError(f"{path}: no frames in it")
+            spans.append((min(map(min, times.values())), max(map(max, times.values())), path))
+            for stream, of in times.items():
+                of_stream.setdefault(stream, []).append((min(of), max(of), path.name))
+        for stream, each in of_stream.items():
+            _tell_of_overlap(stream, each)
+        self._parts = _one_after_the_other(spans, now)
+        self.devices = sorted(set(found) & {order.device} if order.device else set(found))
+        self.all = set(found)
         self.windows, self.exact = sum(found[device] for device in self.devices), True
 
     def sources(self, spools: Spools) -> dict[str, list[Source]]:
@@ -170,7 +189,49 @@ class FrameRecording:
         return {device: [self._source(device)] for device in self.devices}
 
     def _source(self, device: str) -> RecordedDevice:
-        return RecordedDevice(self._order.path, device, self._clock, shift=self._shift, speed=self._order.speed)
+        return RecordedDevice(self._parts, device, self._clock, speed=self._order.speed)
+
+
+Recording = SampleRecording | FrameRecording
+
+
+def _recordings(order: Replay, clock: Clock, now: int | None) -> list[Recording]:
+    """What the path holds: of a folder its files of frames, and all that `edge.sensors.replay` finds in it."""
+    if order.path.suffix == SUFFIX and order.path.is_file():
+        return [FrameRecording(order, [order.path], clock, now)]
+    frames = sorted(order.path.glob(f"*{SUFFIX}")) if order.path.is_dir() else []
+    if not frames:
+        return [SampleRecording(order, clock, now)]
+    others = any(file.suffix.lower() in (".csv", ".parquet", *SOUND) for file in order.path.iterdir())
+    return [FrameRecording(order, frames, clock, now), *([SampleRecording(order, clock, now)] if others else [])]
+
+
+def _one_after_the_other(spans: Sequence[tuple[int, int, Path]], now: int | None) -> list[RecordedPart]:
+    """When files of frames are played, of (first, last, path), as `plan` does it for samples: what was recorded at once
+    stays so, and pauses are cut short.
+    """
+    parts = []
+    begin = end = min(spans)[0]  # of what was recorded at once, ns UTC
+    at = 0  # its place in the replay
+    for first, last, path in sorted(spans):
+        if first > end + _PAUSE_NS:
+            begin, at = first, at + end - begin + _PAUSE_NS
+        end = max(end, last)
+        shift = 0 if now is None else -(-(now + at - begin) // GRID_NS) * GRID_NS
+        parts.append(RecordedPart(path, shift, first, at + first - begin))
+    return parts
+
+
+def _tell_of_overlap(stream: str, spans: Sequence[tuple[int, int, str]], more: str = "") -> None:
+    """Warn of recordings (first, last, name) that would be one stream at one time: a backend takes one of them."""
+    ordered = sorted(spans)
+    for before, after in pairwise(ordered):
+        if after[0] < before[1] and before[2] != after[2]:
+            log.warning(
+                "%s and %s are of the same time, and both are %s: a backend takes one; play them singly, each with a "
+                "--device of its own%s",
+                *(before[2], after[2], stream, more),
+            )
 
 
 async def _play(order: Replay, device: str, sources: Sequence[Source], spool: Spool, clock: Clock) -> None:
@@ -182,16 +243,18 @@ async def _play(order: Replay, device: str, sources: Sequence[Source], spool: Sp
         except TimeoutError:
             where = f"{order.broker.host}:{order.broker.port}"
             raise LinkDown(f"no broker at {where} within {order.timeout_s:g} s; `broker run` starts one") from None
-        await Agent(order.site, device, sources, link, spool, clock, window=order.window, metrics=Metrics()).run()
+        window, timing = order.window, order.timing
+        await Agent(order.site, device, sources, link, spool, clock, window=window, timing=timing).run()
 
 
-def _standing(spools: Iterable[Spool], recording: SampleRecording | FrameRecording) -> Standing:
+def _standing(spools: Iterable[Spool], recordings: Sequence[Recording]) -> Standing:
     """How far a replay is, those of its windows that were acknowledged before a kill included."""
     cut = sum(spool.next_seq - 1 for spool in spools)
     acknowledged = cut - sum(spool.waiting for spool in spools)
-    total = f"{'' if recording.exact else 'about '}{recording.windows}"
+    windows = sum(recording.windows for recording in recordings)
+    total = f"{'' if all(recording.exact for recording in recordings) else 'about '}{windows}"
     text = f"{acknowledged} of {total} windows acknowledged, {cut - acknowledged} on their way"
-    return Standing(text, acknowledged, recording.windows)
+    return Standing(text, acknowledged, windows)
 
 
 @contextlib.contextmanager
@@ -221,7 +284,9 @@ def _state(order: Replay, clock: Clock) -> Iterator[tuple[Path, int | None]]:
     shutil.rmtree(folder)
 
 
-def _known(order: Replay, chosen: set[str], all_: set[str]) -> list[str]:
+def _known(order: Replay, recordings: Sequence[Recording]) -> list[str]:
+    chosen = {device for recording in recordings for device in recording.devices}
     if not chosen:
-        raise DataError(f"{order.path}: no device {order.device!r}; it has {', '.join(sorted(all_)) or 'none'}")
+        has = {device for recording in recordings for device in recording.all}
+        raise DataError(f"{order.path}: no device {order.device!r}; it has {', '.join(sorted(has)) or 'none'}")
     return sorted(chosen)

@@ -40,7 +40,8 @@ async def run(config: EdgeConfig) -> None:
     """
     clock, metrics = SystemClock(), Metrics()
     sources = open_sources(config, clock, metrics)
-    with contextlib.closing(Spool(config.spool_path, round(config.spool.max_mb * 1e6))) as spool:
+    size, owner = round(config.spool.max_mb * 1e6), f"{config.site}/{config.device}"
+    with contextlib.closing(Spool(config.spool_path, size, owner)) as spool:
         if config.metrics.port is not None:
             port = metrics.serve(config.metrics.host, config.metrics.port)
             log.info("metrics on http://%s:%d/metrics", config.metrics.host, port)

@@ -63,6 +63,7 @@ class Spool:
     Args:
         path: the database; `epoch` is new when it is.
         max_bytes: of all payloads together; beyond it the oldest are evicted.
+        owner: whose it is, for a person.
 
     Raises:
         ConfigError: the file cannot be opened, or is no spool.
@@ -71,7 +72,7 @@ class Spool:
     epoch: str
     _next_seq: int
 
-    def __init__(self, path: Path, max_bytes: int = 256 << 20) -> None:
+    def __init__(self, path: Path, max_bytes: int = 256 << 20, owner: str = "its device") -> None:
         self.max_bytes = self._limit = max_bytes
         self._ballast = path.with_name(path.name + ".ballast")
         try:
@@ -79,6 +80,11 @@ class Spool:
             self._db = sqlite3.connect(path, timeout=_LOCKED_S, isolation_level=None)
             self._open(_boot_id())
         except (OSError, sqlite3.Error) as error:
+            if getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
+                raise ConfigError(
+                    f"{owner} already runs here (its spool {path} is in use); end that one, or give another device or "
+                    "spool.path"
+                ) from None
             raise ConfigError(
                 f"spool.path {path}: {error}; name a file in a writable folder that no other agent uses"
             ) from None

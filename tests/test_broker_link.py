@@ -174,3 +174,39 @@ async def test_a_cut_memory_link_leaves_its_will_and_comes_back():
 )
 def test_topic_filters(pattern, topic, expected):
     assert matches(pattern, topic) is expected
+
+
+async def test_two_clients_of_one_name_are_told_so_in_one_line_each(mosquitto, caplog):
+    """They throw each other out; after three times each says who it may be, and no more."""
+    caplog.set_level("INFO", "broker.link")
+    links = [MqttLink("127.0.0.1", mosquitto.port, "home.watch", backoff=(0.05, 1.5)) for _ in range(2)]
+    async with links[0], links[1]:
+        await asyncio.sleep(4.0)
+        told = [record.getMessage() for record in caplog.records]
+    assert sum("another client may be using the name home.watch" in line for line in told) == 2
+    assert len(told) <= 14  # 3 connections and 2 losses each, and the word on them; nothing after it
+    assert "another client" in told[-1]
+
+
+async def test_a_link_alone_again_says_that_it_lasts(mosquitto, caplog):
+    caplog.set_level("INFO", "broker.link")
+    async with MqttLink("127.0.0.1", mosquitto.port, "home.watch", backoff=(0.05, 0.1)) as link:
+        for _ in range(3):
+            await asyncio.wait_for(link.wait_connected(), 10)
+            link._client._client.socket().shutdown(2)
+            while link.connected:
+                await asyncio.sleep(0.01)
+        await asyncio.wait_for(link.wait_connected(), 10)
+        assert "another client may be" in caplog.records[-1].getMessage()
+        await asyncio.sleep(2.2)
+        assert caplog.records[-1].getMessage().endswith("as home.watch, and it lasts")
+
+
+async def test_what_no_filter_asked_for_is_passed_over(caplog):
+    """The embedded broker sends retained messages to everyone."""
+    link = MqttLink("127.0.0.1", 1, "x")
+    await link.subscribe("iotlm/acks/home/watch", "iotlm/events/#")
+    for topic in ("iotlm/status/home/phone", "iotlm/acks/home/watch", "iotlm/events/a/b/c"):
+        link._inbox.put_nowait(Message(topic, b""))
+    assert [m.topic for m in await receive(link, 2)] == ["iotlm/acks/home/watch", "iotlm/events/a/b/c"]
+    assert not caplog.records

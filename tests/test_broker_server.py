@@ -1,5 +1,6 @@
 """`broker run`: the real programs, started and ended as a user does."""
 
+import asyncio
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 from broker import server
 from broker.errors import ConfigError
+from broker.link import MqttLink
 from tests.conftest import free_port, need, wait_listening
 
 
@@ -23,6 +25,8 @@ async def test_broker_run_carries_messages_and_ends_by_signal(flag, tmp_path):
         line = process.stdout.readline()
         assert f"127.0.0.1:{port}" in line
         assert ("for demonstration only" in line) == bool(flag)
+        if flag:
+            assert "retained messages of other topics" in process.stdout.readline()
         wait_listening(port)
         async with aiomqtt.Client("127.0.0.1", port, timeout=10) as client:
             await client.subscribe("iotlm/events/#", qos=1)
@@ -33,6 +37,34 @@ async def test_broker_run_carries_messages_and_ends_by_signal(flag, tmp_path):
         assert process.wait(10) == 0
         process.stdout.close()
     assert (tmp_path / ("embedded.json" if flag else "mosquitto.conf")).read_text()
+
+
+async def test_retained_messages_of_others_do_not_reach_our_programs(tmp_path, caplog):
+    """The embedded broker sends them to whoever connects."""
+    port = free_port()
+    flags = ["--port", str(port), "--directory", str(tmp_path), "--embedded"]
+    command = [sys.executable, "-m", "broker.cli", "run", *flags]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_listening(port)
+            async with MqttLink("127.0.0.1", port, "view") as view, MqttLink("127.0.0.1", port, "watch") as watch:
+                await view.subscribe("iotlm/status/+/+")
+                await watch.wait_connected()
+                await watch.publish("iotlm/status/home/watch", b"kept", retain=True)
+                assert (await anext(view.messages())).payload == b"kept"
+                async with MqttLink("127.0.0.1", port, "phone") as phone:
+                    await phone.subscribe("iotlm/acks/home/phone")
+                    await phone.wait_connected()
+                    await asyncio.sleep(0.5)
+                    strays = phone._inbox.qsize()
+                    await watch.publish("iotlm/acks/home/phone", b"mine")
+                    got = await asyncio.wait_for(anext(phone.messages()), 10)
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(10)
+    assert (got.topic, got.payload) == ("iotlm/acks/home/phone", b"mine")
+    assert strays, "amqtt has mended it: `broker run` and the README may forget about it"
+    assert not [record for record in caplog.records if record.name.startswith(("broker", "edge"))]
 
 
 def test_a_taken_port_is_one_line(mosquitto, tmp_path):

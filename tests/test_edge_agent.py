@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from broker import topics
 from broker.errors import ConfigError
-from broker.link import Will
+from broker.link import Message, Will
 from broker.memory import Faults, MemoryBroker, MemoryLink
 from broker.messages import Ack, Frame, StreamInfo, decode_frame, decode_status, encode_json
 from broker.modalities import MODALITIES
@@ -210,6 +210,16 @@ async def test_an_acknowledgement_of_what_was_never_sent_begins_an_epoch_and_los
             await asyncio.wait_for(run, 10)
     assert [(epoch, seq) for epoch, seq, _, _ in receiver.accepted] == [(spool.epoch, i) for i in range(1, 6)]
     assert spool.epoch != old
+
+
+async def test_what_is_no_acknowledgement_of_its_own_is_passed_over_in_silence(tmp_path, caplog):
+    """The embedded broker sends retained messages to everyone."""
+    broker, spool = MemoryBroker(), Spool(tmp_path / "a.db")
+    async with receiving(broker), MemoryLink(broker) as link:
+        link.transmit(Message("iotlm/status/home/phone", b"{}", retain=True))
+        await asyncio.wait_for(agent_of([Numbers(5)], link, spool).run(), 10)
+    assert spool.waiting == 0
+    assert not caplog.records
 
 
 async def test_its_status_is_retained_on_every_connect_and_at_the_end(tmp_path):

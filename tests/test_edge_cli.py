@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,13 @@ import soundfile
 
 from broker.errors import DataError
 from broker.link import MqttLink
-from broker.messages import decode_frame, decode_status
+from broker.messages import Frame, decode_frame, decode_status, encode_frame
 from broker.topics import STATUS_ALL
 from edge import cli
+from edge.clock import ManualClock
 from edge.progress import Standing, shown
-from edge.recording import FrameWriter, read_frames, read_messages
+from edge.recording import FrameWriter, RecordedDevice, read_frames, read_messages
+from edge.replay import _one_after_the_other
 from edge.sensors.listing import Available
 from tests.conftest import free_port
 from tests.test_edge_agent import Receiver
@@ -206,6 +209,101 @@ async def test_replay_sends_a_recording_and_ends(tmp_path, mosquitto):
         assert times(receiver) == [T0 + i * HOP for i in range(39)]
 
 
+def frames_of(device: str, slots: range, path: Path) -> Path:
+    with FrameWriter(path) as out:
+        for i in slots:
+            data = np.ones((50, 6), np.float32)
+            frame = Frame("e", i + 1, 1, "imu", "wrist", "raw", T0 + i * HOP, 50.0, data)
+            out.write(f"iotlm/frames/home/{device}/imu", encode_frame(frame))
+    return path
+
+
+@pytest.mark.parametrize("now", [[], ["--now"]])
+async def test_a_folder_is_played_whole_tables_and_frames_alike(tmp_path, mosquitto, now):
+    folder = tmp_path / "all"
+    folder.mkdir()
+    write_csv(folder / "one.csv", 5)
+    write_csv(folder / "two.csv", 5, T0 + 3600 * 10**9)
+    frames_of("watch", range(4), folder / "a.frames")
+    frames_of("watch", range(4000, 4003), folder / "b.frames")
+    frames_of("phone", range(1, 5), folder / "c.frames")
+    arguments = [folder, "--broker", f"127.0.0.1:{mosquitto.port}", "--speed", 0, *now]
+    async with backend(mosquitto.port) as receiver:
+        process = await start("replay", *arguments)
+        out, err = await asyncio.wait_for(process.communicate(), 30)
+    assert (process.returncode, out, err) == (0, b"29 windows sent and acknowledged\n", b"")
+    assert len(receiver.accepted) == 29
+    if now:  # pauses are cut short
+        assert max(times(receiver)) - min(times(receiver)) < 20 * 10**9
+
+
+async def test_files_of_one_stream_and_one_time_are_told(tmp_path, mosquitto):
+    for name in ("one", "two"):
+        write_csv(tmp_path / f"{name}.csv", 5)
+    arguments = [tmp_path, "--broker", f"127.0.0.1:{mosquitto.port}", "--speed", 0]
+    async with backend(mosquitto.port):
+        process = await start("replay", *arguments)
+        _, err = await asyncio.wait_for(process.communicate(), 30)
+    assert b"one and two are of the same time, and both are replay/imu" in err
+
+
+@pytest.mark.parametrize("speed, seconds", [(1.0, 7.0), (2.0, 3.5), (0.0, 0.0)])
+async def test_files_of_frames_keep_their_time_and_short_pauses(tmp_path, speed, seconds):
+    spans = []
+    for name, slots in (("a", range(4)), ("b", range(900, 906))):
+        path = frames_of("watch", slots, tmp_path / f"{name}.frames")
+        spans.append((T0 + slots[0] * HOP, T0 + slots[-1] * HOP, path))
+    clock = ManualClock(5)
+    device = RecordedDevice(_one_after_the_other(spans, None), "watch", clock, speed=speed)
+    frames = [frame async for _, frame in device.frames(lambda stream: None)]
+    assert [frame.t0 for frame in frames] == [T0 + i * HOP for i in (*range(4), *range(900, 906))]
+    assert (clock.now() - 5) / 1e9 == pytest.approx(seconds, abs=0.01)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+async def test_replay_without_a_backend_says_so_on_a_terminal_and_in_a_pipe(tmp_path, mosquitto, terminal):
+    path = write_csv(tmp_path / "walk.csv", 3)
+    code = (
+        "import asyncio, logging; from pathlib import Path; from edge.replay import Replay, replay; "
+        "from edge.config import BrokerConfig; from edge.sender import Timing; logging.basicConfig(level='WARNING'); "
+        f"order = Replay(Path({str(path)!r}), 'home', BrokerConfig(port={mosquitto.port}), speed=0, "
+        "timing=Timing(silence_s=1.0)); asyncio.run(asyncio.wait_for(replay(order), 4))"
+    )
+    ours, theirs = pty.openpty() if terminal else os.pipe()
+    with subprocess.Popen([sys.executable, "-c", code], stderr=theirs, env=os.environ | {"COLUMNS": "300"}) as process:
+        os.close(theirs)
+        said = b""
+        with contextlib.suppress(OSError):
+            while part := await asyncio.to_thread(os.read, ours, 4096):
+                said += part
+        os.close(ours)
+    assert process.returncode == 1  # we gave up
+    assert b"no backend has acknowledged home/replay for 1 s, 5 windows wait: start `backend serve`" in said
+
+
+def test_the_help_of_timeout_says_what_it_covers():
+    done = edge("replay", "--help", env={"COLUMNS": "200", "PATH": ""})
+    assert "a backend is waited for" in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize("program", ["broker", "edge", "backend"])
+def test_every_program_tells_its_version(program):
+    command = [sys.executable, "-m", f"{program}.cli", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"iotlm {version('iotlm')}\n", "")
+
+
+async def test_a_device_that_already_runs_is_named(tmp_path, mosquitto):
+    config = settings(tmp_path, mosquitto.port)
+    process = await start("run", "-c", config)
+    await asyncio.wait_for(process.stderr.readline(), 20)
+    second = await asyncio.to_thread(edge, "run", "-c", config)
+    process.terminate()
+    await process.communicate()
+    words = f"home/watch already runs here (its spool {tmp_path / 'watch.db'} is in use); end that one, or give another"
+    assert second.returncode == 1 and words in second.stderr
+
+
 async def on_a_terminal(*arguments):
     """Status, stdout, and what a terminal at stderr would show."""
     terminal, theirs = pty.openpty()
@@ -262,6 +360,22 @@ async def test_in_a_pipe_progress_is_plain_lines_and_few(capsys):
     async with shown(lambda: Standing("3 of 8 windows", 3, 8), every_s=0.2):
         await asyncio.sleep(0.5)
     assert capsys.readouterr() == ("", "3 of 8 windows\n" * 2)
+
+
+@pytest.mark.parametrize(("total", "wanted"), [(None, [10, 20, 40, 80]), (8, [10, 10, 10, 10])])
+async def test_of_work_without_an_end_lines_come_ever_more_rarely(capsys, monkeypatch, total, wanted):
+    waits, sleep = [], asyncio.sleep
+
+    async def at_once(seconds: float) -> None:
+        waits.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", at_once)
+    async with shown(lambda: Standing("some windows", 3, total)):
+        while len(waits) < 20:
+            await sleep(0)
+    assert waits[:4] == wanted
+    assert max(waits) == (3600 if total is None else 10)
 
 
 async def test_a_killed_replay_goes_on_at_the_times_it_had(tmp_path, mosquitto):

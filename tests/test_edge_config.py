@@ -75,12 +75,17 @@ def test_without_a_path_the_spool_lies_in_the_state_folder(toml, tmp_path, monke
     [
         ('site = "home"', "", "site is missing"),
         ('device = "watch"', 'device = "My Watch"', r"device = My Watch: .*a-z, 0-9"),
-        ('device = "watch"', 'device = "watch"\ncolour = 1', "colour = 1: Extra inputs"),
+        ('device = "watch"', 'device = "watch"\ncolour = 1', "colour is unknown; known: site, device, broker"),
         ("[spool]", "[broker]\nport = 99999\n[spool]", r"broker\.port = 99999: .*65535"),
-        ("[spool]", "[broker]\nprot = 1\n[spool]", r"broker\.prot = 1: Extra inputs"),
-        ('name = "room"', 'name = "a/b"', r"streams\.1\.name = a/b"),
-        ('modality = "audio"', "", r"streams\.1\.modality is missing"),
+        ("[spool]", "[broker]\nprot = 1\n[spool]", r"broker\.prot is unknown; known: host, port"),
+        ('name = "room"', 'name = "a/b"', r"streams\[1\]\.name = a/b: a name has"),
+        ('modality = "audio"', "", r"streams\[1\]\.modality is missing"),
         ("site =", "site", "no valid TOML"),
+        ('placement = "room"', 'placment = "room"', r"streams\[1\]\.placment is unknown; known: name, .*placement"),
+        ("[spool]", '[broker]\nport = "abc"\n[spool]', r"broker\.port = abc: a whole number is wanted"),
+        ("[spool]", "[broker]\nport = 1.5\n[spool]", r"broker\.port = 1\.5: a whole number is wanted"),
+        ('site = "home"', 'site = "My Home"', "site = My Home: a name has 1 to 63"),
+        ('site = "home"', "site = 7", "site = 7: a text in quotes is wanted"),
     ],
 )
 def test_what_is_wrong_is_named(toml, old, new, words):
@@ -94,6 +99,12 @@ def test_a_table_of_the_wrong_kind_is_named(tmp_path, text):
     (tmp_path / "edge.toml").write_text(f'site = "home"\ndevice = "watch"\n{text}\n')
     with pytest.raises(ConfigError, match=text.split()[0]):
         load(tmp_path / "edge.toml")
+
+
+def test_one_pair_of_brackets_is_one_too_few(toml):
+    toml.write_text(TOML.partition("[[streams]]\nname")[0].replace("[[streams]]", "[streams]"))
+    with pytest.raises(ConfigError, match=r"\[streams\] is one table: write \[\[streams\]\]"):
+        load(toml)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):

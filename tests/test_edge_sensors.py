@@ -14,6 +14,7 @@ from broker.messages import decode_frame, encode_frame
 from broker.modalities import MODALITIES
 from edge.clock import ManualClock
 from edge.facts import FACTS
+from edge.metrics import Metrics
 from edge.sensors import SENSORS, Reading, Sensor
 from edge.sensors.host import AccelerometerSensor, HostFacts, facts, survey
 from edge.sensors.listing import available
@@ -21,7 +22,7 @@ from edge.sensors.microphone import MicrophoneSensor, SampleClock, portaudio
 from edge.sensors.options import parse_time
 from edge.sensors.replay import ReplaySensor, plan, tracks
 from edge.simulator import Scene
-from edge.sources import SensorSource
+from edge.sources import LiveSensor, SensorSource
 from edge.windows import SECOND, Stream, Window, cut
 
 T0 = 1_700_000_000 * SECOND
@@ -172,6 +173,47 @@ def test_what_cannot_be_read_is_one_clear_error(tmp_path, name, text, words):
         tracks(path)
 
 
+def plain(path: Path, start: int | None = T0, n: int = 300) -> Path:
+    """A table as anyone has it; without a start its times count from 0."""
+    step = 10_000_000
+    rows = [f"{i / 100 if start is None else start + step * i},0,0,9.8,0,0,{i}" for i in range(n)]
+    path.write_text("time,acc_x,acc_y,acc_z,gyro_x,gyro_y,gyro_z\n" + "\n".join(rows) + "\n")
+    return path
+
+
+async def test_every_table_in_a_folder_is_a_recording_and_what_is_none_is_named(tmp_path, caplog):
+    plain(tmp_path / "b.csv", T0)
+    plain(tmp_path / "a.CSV", T0 + 86400 * SECOND)
+    execution(tmp_path / "s01_01_sw.csv", T0 + 999 * SECOND)
+    soundfile.write(tmp_path / "tone.wav", np.zeros(16000), 16000)
+    (tmp_path / "notes.csv").write_text("who,what\nme,walked\n")
+    (tmp_path / "below").mkdir()
+    plain(tmp_path / "below" / "c.csv")
+    found = tracks(tmp_path, T0)
+    assert sorted((t.recording, t.device, t.modality) for t in found) == [
+        ("a", "", "imu"),
+        ("b", "", "imu"),
+        ("s01_01", "watch", "imu"),
+        (tmp_path.name, "", "audio"),
+    ]
+    (told,) = [record.getMessage() for record in caplog.records if record.name == "edge.sensors.replay"]
+    assert "not played: 2 (below/c.csv: in a folder below; notes.csv: no column of times among who, what" in told
+    (tmp_path / "only").mkdir()
+    (tmp_path / "only" / "notes.csv").write_text("who,what\nme,walked\n")
+    with pytest.raises(DataError, match=r"no recordings.*notes\.csv: no column of times"):
+        tracks(tmp_path / "only")
+
+
+async def test_tables_whose_times_count_follow_each_other(tmp_path):
+    for name in ("a", "b"):  # files of one moment, as a copy makes them
+        plain(tmp_path / f"{name}.csv", None)
+    first, second = tracks(tmp_path, T0)
+    assert (first.start, first.end) == (T0, T0 + 2_990_000_000)
+    assert second.start == T0 + 3 * SECOND
+    reading = await taken(ReplaySensor(plan([first, second]), ManualClock(), 0))
+    assert len(reading.t) == 600 and np.all(np.diff(reading.t) > 0)
+
+
 def test_an_absent_file_and_an_empty_folder_are_errors(tmp_path):
     for path in (tmp_path / "absent.csv", tmp_path / "absent.wav", tmp_path):
         with pytest.raises(DataError, match=str(path)):
@@ -304,18 +346,25 @@ class FakePortAudio:
 
     def __init__(self, blocks: int = 3) -> None:
         self.there, self.blocks, self.begun, self.closed = True, blocks, 0, 0
+        self.failing, self.on = False, True
 
     def _terminate(self) -> None:
-        pass
+        if not self.on:
+            raise self.PortAudioError("PortAudio not initialized")
+        self.on = False
 
     def _initialize(self) -> None:
-        self.begun += 1
+        if self.failing:
+            raise self.PortAudioError("Unanticipated host error")
+        self.begun, self.on = self.begun + 1, True
 
     def check_input_settings(self, **settings) -> None:
         if not self.there:
             raise self.PortAudioError("Invalid device")
 
     def InputStream(self, *, blocksize, callback, **settings):  # noqa: N802 (PortAudio's name)
+        if not self.there and settings["device"]:
+            raise ValueError(f"No input device matching {settings['device']!r}")
         self.blocksize, self.callback = blocksize, callback
         return self
 
@@ -363,6 +412,28 @@ async def test_a_microphone_that_is_unplugged_fails_to_open_and_to_start(fake_po
         await anext(sensor.readings())
     with pytest.raises(ConfigError, match="device default cannot be opened: Invalid device"):
         MicrophoneSensor({}, AUDIO, ManualClock(T0))
+    fake_portaudio.there = True
+    sensor = MicrophoneSensor({"device": "usb"}, AUDIO, ManualClock(T0))
+    fake_portaudio.there = False
+    with pytest.raises(OSError, match="No input device matching 'usb'"):
+        await anext(sensor.readings())
+
+
+async def test_portaudio_that_cannot_begin_anew_is_tried_again(fake_portaudio):
+    metrics, failures = Metrics(), []
+
+    class Clock(ManualClock):
+        async def sleep(self, seconds: float) -> None:
+            failures.append(metrics.sensor_failures._value.get())
+            fake_portaudio.failing, fake_portaudio.there = len(failures) < 3, True
+            await super().sleep(seconds)
+
+    live = LiveSensor("mic", lambda: MicrophoneSensor({}, AUDIO, Clock(T0)), Clock(T0), metrics)
+    fake_portaudio.there = False
+    readings = live.readings()
+    assert len((await anext(readings)).t) == 800
+    assert failures == [1, 2, 3]
+    await readings.aclose()
 
 
 def chip(root: Path, name: str, gyroscope: bool = True) -> None:
@@ -393,6 +464,17 @@ async def test_an_axis_that_cannot_be_read_is_missing(tmp_path):
     sensor = AccelerometerSensor({}, IMU, ManualClock(T0), tmp_path)
     (tmp_path / "iio:device0" / "in_accel_x_raw").unlink()
     assert np.isnan((await taken(sensor, 1)).values[0, 0])
+
+
+async def test_an_axis_that_tells_no_number_is_missing_and_a_scale_that_is_none_is_an_error(tmp_path):
+    chip(tmp_path, "bmi160")
+    sensor, folder = AccelerometerSensor({}, IMU, ManualClock(T0), tmp_path), tmp_path / "iio:device0"
+    (folder / "in_accel_x_raw").write_bytes(b"busy \xff")
+    reading = await taken(sensor, 1)
+    assert np.isnan(reading.values[:, 0]).all() and np.isfinite(reading.values[:, 1:]).all()
+    (folder / "in_accel_scale").write_text("busy")
+    with pytest.raises(ConfigError, match="in_accel_x_raw has the offset '' and the scale 'busy'"):
+        AccelerometerSensor({}, IMU, ManualClock(T0), tmp_path)
 
 
 async def test_a_chip_that_is_gone_has_failed(tmp_path):

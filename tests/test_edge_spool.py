@@ -181,8 +181,8 @@ def test_what_no_receiver_would_take_is_not_stored(tmp_path):
 def test_one_spool_serves_one_process(tmp_path, monkeypatch):
     monkeypatch.setattr("edge.spool._LOCKED_S", 0.05)
     spool = Spool(tmp_path / "a.db")
-    with pytest.raises(ConfigError, match="no other agent"):
-        Spool(tmp_path / "a.db")
+    with pytest.raises(ConfigError, match=r"^home/watch already runs here \(its spool .*a\.db is in use\)"):
+        Spool(tmp_path / "a.db", owner="home/watch")
     spool.close()
 
 

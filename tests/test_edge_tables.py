@@ -93,6 +93,15 @@ def test_iso_times_are_read_with_and_without_a_zone(tmp_path):
         (f"seconds_elapsed,{NAMES}", "s", 0),
         (f"seconds_elapsed,time,{NAMES}", "", 1),
         (f"t,label,{NAMES}", "", 0),
+        (f"t_s,{NAMES}", "s", 0),
+        (f"ts,{NAMES}", "", 0),
+        (f"elapsed_seconds,{NAMES}", "s", 0),
+        (f"Time (sec),{NAMES}", "s", 0),
+        (f"Time (millis),{NAMES}", "ms", 0),
+        (f"Time (\u03bcs),{NAMES}", "us", 0),
+        (f"Time (\u00b5s),{NAMES}", "us", 0),
+        (f"timestamp_\u03bcs,{NAMES}", "us", 0),
+        (f"Timestamp (UTC),{NAMES}", "", 0),
         (f"x,y,unixTime [us],{NAMES}", "us", 2),
         ("ax,ay,az,gx,gy,gz,ts", "", 6),
         ("time,accelerometerX,accelerometerY,accelerometerZ,gyroscopeX,gyroscopeY,gyroscopeZ", "", 0),
@@ -112,6 +121,35 @@ def test_a_unit_that_is_named_is_converted(tmp_path):
     assert table.values[0] == pytest.approx([0, 0, 9.80665, np.pi, 0, np.pi / 2], abs=1e-5)
     with pytest.raises(DataError, match=r"ax \(furlong\): its unit is none of m/s2, g, mg"):
         read(written(tmp_path / "a.csv", header.replace("ax (g)", "ax (furlong)"), ["0,0,0,1,0,0,0"]))
+
+
+def test_feet_are_converted(tmp_path):
+    table = read(written(tmp_path / "a.csv", "time,latitude,longitude,altitude (ft)", ["0,48,11,100", "1,48,11,200"]))
+    assert table.values[:, 2] == pytest.approx([30.48, 60.96])
+
+
+@pytest.mark.parametrize("name", ["Gravity", "Magnetometer", "Orientation", "rotation_rate", "Pressure"])
+def test_x_y_z_of_another_sensor_are_no_acceleration(tmp_path, name):
+    rows = [f"{i / 50},0,0,9.8" for i in range(60)]
+    with pytest.raises(DataError, match=r"x, y, z of another sensor, by .* call them acc_x"):
+        read(written(tmp_path / f"{name}.csv", "time,x,y,z", rows))
+    assert read(written(tmp_path / f"{name}.csv", "time,acc_x,acc_y,acc_z", rows)).channels == ACCELERATION
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "told"),
+    [("walk", ACCELERATION, True), ("my_acc", ACCELERATION, False), ("Gyroscope", TURNING, False)],
+)
+def test_x_y_z_are_what_the_files_name_says(tmp_path, caplog, name, channels, told):
+    table = read(written(tmp_path / f"{name}.csv", "time,x,y,z", [f"{i / 50},0,0,9.8" for i in range(60)]))
+    assert table.channels == channels
+    assert ("x, y, z are taken for acceleration" in caplog.text) == told
+
+
+@pytest.mark.parametrize(("header", "told"), [(NAMES, True), (NAMES.replace("gyro_x", "gyro_x (deg/s)"), False)])
+def test_turn_rates_in_degrees_without_a_unit_are_doubted(tmp_path, caplog, header, told):
+    read(written(tmp_path / "a.csv", f"time,{header}", [f"{i / 50},0,0,9.8,90,0,0" for i in range(60)]))
+    assert ("turn rates of 90 rad/s" in caplog.text) == told
 
 
 def test_semicolons_and_decimal_commas_are_read(tmp_path):
@@ -154,6 +192,10 @@ def test_what_was_mended_is_counted_and_bunches_are_kept(tmp_path, caplog):
         (f"time,{NAMES}", [*still([0]), "x"], "line 3"),
         (f"time,{NAMES}", still([0, "yesterday"]), "column of times: .*yesterday"),
         (f"time,{NAMES}", still([0, "nan"]), "column of times: 'nan' is no time"),
+        (f"time (h),{NAMES}", still([0]), r"column time \(h\): its unit is none of s, ms, us, ns"),
+        (f"time (min),{NAMES}", still([0]), r"column time \(min\): its unit is none of s, ms, us, ns"),
+        (f"time,{NAMES}", still(["2023-11-14T22:13:20", T0]), "'2023-11-14T22:13:20' and '17.*'; write all in one way"),
+        ("time,latitude,longitude,altitude (yd)", ["0,48,11,3"], r"altitude \(yd\): its unit is none of m, .*ft"),
         (f"time (s),{NAMES}", still([10**18, 10**18 + 1]), "column of times: .* are no times"),
     ],
 )

@@ -294,3 +294,14 @@ def test_a_recording_that_is_played_long_after_is_told_once_and_a_resend_is_not(
     assert [c.by for slot in (10, 11) for c in bench.window("a", slot)] == ["late", "late"]
     (record,) = caplog.records
     assert "'s/a/imu'" in record.message and "4995 s older" in record.message and "--now" in record.message
+
+
+def test_a_stream_that_is_late_by_seconds_again_and_again_is_told_and_a_few_are_not(caplog: pytest.LogCaptureFixture):
+    bench = Bench({}, closed={GroupKey("s", "a"): 100})
+    for slot in (96, 97, 98, 99, 101, 98, 99, 100, 100):
+        bench.window("a", slot)  # four, one in time, four
+    assert not caplog.records
+    bench.wait(6.0), bench.window("a", 95), bench.window("a", 96)
+    (record,) = caplog.records
+    assert "'s/a/imu': 5 windows running came too late for their moment, the last by 3.0 s" in record.message
+    assert "--now" in record.message

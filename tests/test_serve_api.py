@@ -52,6 +52,11 @@ async def test_events_are_replayed_from_an_offset(tmp_path: Path):
         assert page["newest"] == 7
         for bad in ({"after": -1}, {"limit": 0}, {"limit": 100_000}, {"after": 1 << 70}):
             assert (await http.get("/events", params=bad)).status_code == 422
+        refused = (await http.get("/events", params={"limit": 100_000})).json()
+        assert refused == {"error": "limit = 100000: at most 1000 is wanted"}
+        assert (await http.get("/")).json() == {
+            "paths": ["/metrics", "/healthz", "/readyz", "/events", "/devices", "/dead-letters"]
+        }
 
 
 async def test_metrics_devices_and_bad_frames(tmp_path: Path):
@@ -76,8 +81,10 @@ async def test_metrics_devices_and_bad_frames(tmp_path: Path):
         assert samples["iotlm_frames_total", "accepted"] == 10
         assert samples["iotlm_bad_frames_total", "encoding"] == 1
         assert samples["iotlm_bad_frames_total", "version"] == 1
+        again = [imu_frame(i + 1, 10 + i, epoch="e2") for i in range(3)]  # the device has a new spool
+        await asyncio.wait_for(Device(a, "s", "watch", again).run(), 20)
         (device,) = (await http.get("/devices")).json()
-        assert device == {"site": "s", "device": "watch", "epoch": "e1", "committed": 10, "pending": 0}
+        assert device == {"site": "s", "device": "watch", "epoch": "e2", "committed": 3, "pending": 0}
         letters = (await http.get("/dead-letters")).json()
         assert [(letter["topic"], letter["reason"], letter["head"]) for letter in letters] == [
             ("iotlm/frames/s/watch/imu", "encoding", b"junk".hex()),
@@ -101,10 +108,10 @@ def test_settings_are_layered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     ("flags", "named"),
     [
         ({"broker.port": 0}, "broker.port = 0"),
-        ({"brocker": 1}, "brocker = 1"),
+        ({"brocker": 1}, "^brocker is unknown; known: site,"),
         ({"groups": {"a": ["x"], "b": ["x"]}}, "a device has one group"),
         ({"groups": {"A": ["x"]}}, "group 'A'"),
-        ({"site": "a/b"}, "site 'a/b'"),
+        ({"site": "a/b"}, "^site 'a/b': a name has"),
         ({"limits.pending": 0}, "limits.pending = 0"),
     ],
 )

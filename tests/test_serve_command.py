@@ -12,8 +12,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from paho.mqtt import publish
 
-from tests.serving import save_small_checkpoint
+from broker.messages import encode_frame
+from tests.serving import imu_frame, save_small_checkpoint
 
 
 def serve(*flags: str) -> list[str]:
@@ -41,7 +43,8 @@ def test_it_becomes_ready_and_ends_when_asked(mosquitto, tmp_path: Path, checkpo
             assert process.stdout is not None
             address = re.match(r"http://\S+/", process.stdout.readline())
             assert address
-            assert "takes frames from" in process.stdout.readline()
+            assert "is loaded, the broker is looked for at" in process.stdout.readline()
+            assert process.stdout.readline().startswith("takes frames from")
             url = address[0]
             wait_until(lambda: httpx.get(f"{url}readyz").status_code == 200)
             assert httpx.get(f"{url}healthz").json() == {"status": "alive"}
@@ -50,7 +53,42 @@ def test_it_becomes_ready_and_ends_when_asked(mosquitto, tmp_path: Path, checkpo
             out, err = process.communicate(timeout=20)
         finally:
             process.kill()
-    assert (process.returncode, out, err) == (0, "", "")
+    assert (process.returncode, out) == (0, "")
+    assert err.count("\n") == 1
+    assert f"INFO broker.link: connected to 127.0.0.1:{mosquitto.port} as iotlm-backend-" in err
+
+
+def test_it_tells_of_broker_and_devices_unless_it_is_quiet(mosquitto, tmp_path: Path, checkpoint: Path):
+    """One line each: connected, first frames of a device, lost, back. No claim while the broker is away."""
+    mosquitto.kill()
+    common = ["--broker", f"127.0.0.1:{mosquitto.port}", "--checkpoint", str(checkpoint), "--http-port", "0"]
+    files = {"loud": [], "quiet": ["--quiet"]}
+    with contextlib.ExitStack() as stack:
+        for name, more in files.items():
+            command = serve(*common, "--store", str(tmp_path / f"{name}.db"), *more)
+            out = stack.enter_context((tmp_path / f"{name}.log").open("w"))
+            process = stack.enter_context(subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT))
+            stack.callback(process.kill)
+
+        def log(name: str) -> str:
+            return (tmp_path / f"{name}.log").read_text()
+
+        for name in files:
+            wait_until(lambda name=name: "no connection to" in log(name), 60)
+            assert "takes frames" not in log(name)
+        mosquitto.start()
+        for name in files:
+            wait_until(lambda name=name: "takes frames from" in log(name))
+        frames = [encode_frame(imu_frame(i + 1, i)) for i in range(3)]
+        for payload in frames:
+            publish.single("iotlm/frames/home/watch/imu", payload, qos=1, port=mosquitto.port)
+        wait_until(lambda: "delivers" in log("loud"))
+        mosquitto.kill()
+        wait_until(lambda: "lost the connection" in log("loud"))
+        mosquitto.start()
+        wait_until(lambda: log("loud").count("INFO broker.link: connected to") == 2)
+    assert log("loud").count("INFO backend.serve.ingest: home/watch delivers imu at wrist\n") == 1
+    assert "INFO" not in log("quiet")
 
 
 def test_two_backends_on_one_broker_leave_each_other_alone(mosquitto, tmp_path: Path, checkpoint: Path):
@@ -79,7 +117,7 @@ def test_a_broker_of_ipv6_is_understood(tmp_path: Path, checkpoint: Path):
         assert process.stdout is not None
         said = [process.stdout.readline() for _ in range(2)]
         process.kill()
-    assert "takes frames from ::1:1," in said[1]
+    assert "looked for at ::1:1" in said[1]
 
 
 def test_a_taken_port_and_a_missing_checkpoint_are_one_line_each(tmp_path: Path, checkpoint: Path):

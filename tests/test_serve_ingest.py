@@ -223,5 +223,5 @@ def test_a_person_hears_once_of_each_topic_and_reason_why_frames_lead_to_nothing
         ingest.take(TOPIC, encode_frame(imu_frame(seq, seq)))
     ingest.take(FrameTopic("s", "watch", "hip"), b"?")
     first, second = (record.message for record in caplog.records)
-    assert "iotlm/frames/s/watch/imu" in first and "export the encoder" in first and "/dead-letters" in first
-    assert "iotlm/frames/s/watch/hip" in second
+    assert first.startswith("stream 's/watch/imu': ") and "export the encoder" in first and "/dead-letters" in first
+    assert second.startswith("stream 's/watch/hip': ")

@@ -207,6 +207,81 @@ def test_a_second_backend_is_refused_until_the_first_has_ended(open_store, url):
     assert open_store_when_free(open_store).newest_offset == 1
 
 
+def cut_off(url: str) -> None:
+    """End the session that holds the lock, as a restart of the server would."""
+    with sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool).connect() as db:
+        ours = "locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        (pid,) = db.scalars(sa.text(f"SELECT pid FROM pg_locks WHERE {ours}"))
+        db.execute(sa.text(f"SELECT pg_terminate_backend({pid}, 5000)"))
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_a_backend_whose_session_was_cut_off_claims_the_database_again(open_store, url):
+    store = open_store()
+    store.commit(commit(1, 1, "a"), publish=True)
+    cut_off(url)
+    with pytest.raises(sa.exc.OperationalError):
+        store.commit(commit(2, 2, "b"), publish=True)
+    assert count(url, "windows") == 1
+    assert [e.offset for e in store.commit(commit(2, 2, "b"), publish=True)] == [2]
+    with pytest.raises(ConfigError, match="another backend has it"):
+        open_store()
+    cut_off(url)
+    with pytest.raises(sa.exc.OperationalError):
+        store.check()
+    store.check()
+    assert store.take_unpublished(9) == []
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_backend_that_lost_the_database_to_another_ends(open_store, url, ended):
+    first = open_store()
+    first.commit(commit(1, 1, "a"), publish=True)
+    cut_off(url)
+    second = open_store()
+    with pytest.raises(sa.exc.OperationalError):  # it learns of it
+        first.commit(commit(2, 2, "b"), publish=True)
+    assert [e.offset for e in second.commit(commit(2, 2, "c"), publish=True)] == [2]
+    if ended:  # what it has written is unknown to the first one all the same
+        second.close()
+    with pytest.raises(ConfigError, match="another backend has it"):
+        first.commit(commit(2, 2, "b"), publish=True)
+    with pytest.raises(sa.exc.SQLAlchemyError, match="another backend has it"):
+        first.check()
+    assert count(url, "events") == 2
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://u:s3cret@127.0.0.1:1/d",
+        "postgresql+psycopg://u:s3c:r/s3cret@127.0.0.1:1/d",
+        "postgresql+psycopg://127.0.0.1:1/d?user=u&password=s3cret",
+        "postgresql+psycopg://u:p@s3cret@127.0.0.1:1/d",
+        "postgresql+psycopg://u:s3cret",
+        "nonsense://u:s3cret@h:port/d",
+    ],
+)
+def test_a_password_is_never_told(url: str):
+    with pytest.raises(ConfigError, match=r"store\.url") as error:
+        Store(url)
+    assert "s3cret" not in str(error.value)
+
+
+def test_one_file_has_one_backend_whatever_it_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    store = Store("sqlite:///x.db")
+    Path("y.db").symlink_to("x.db")
+    for name in ("y.db", "./x.db", f"{tmp_path}/x.db"):
+        with pytest.raises(ConfigError, match="another backend has it"):
+            Store(f"sqlite:///{name}")
+    with pytest.raises(ConfigError, match="not as a file: URI"):
+        Store("sqlite:///file:x.db?uri=true")
+    store.close()
+    assert {path.name for path in tmp_path.iterdir()} - {"x.db.lock"} == {"x.db", "y.db"}
+
+
 @pytest.mark.parametrize("url", ["sqlite:////proc/none/x.db", "nonsense", "postgresql+nodriver://u@h/d"])
 def test_a_wrong_url_is_one_clear_error(url: str):
     with pytest.raises(ConfigError, match=r"store\.url"):

@@ -28,6 +28,12 @@ HOP_NS = 500_000_000
 """Length of a slot, ns: the hop of every modality's windows, which lie on a grid from the UTC epoch."""
 _MAX_STREAMS = 128  # of one group: what an event can attribute
 _BEHIND = "delivers, but for times far behind its group's: what it sends is late from now on; check the devices' clocks"
+_MANY_LATE = 5  # windows of a stream running; fewer can be a resend
+_LATE_AGAIN = (
+    "{count} windows running came too late for their moment, the last by {behind_s:.1f} s: they are committed and "
+    "raise no event in group {group!r}. Send a recording with `edge replay --now`, or to a site of its own; of a live "
+    "device check clock and network"
+)
 _TOO_LATE = (
     "a window is {behind_s:.0f} s older than the newest moment decided for group {group!r}: it is committed and raises "
     "no event. Send a recording with `edge replay --now`, or to a site of its own"
@@ -103,6 +109,7 @@ class _Group:
     open: dict[int, _Open] = field(default_factory=dict)
     awaited: dict[str, frozenset[str]] = field(default_factory=dict)  # online device -> its streams' keys
     streams: dict[str, _Stream] = field(default_factory=dict)
+    late: dict[str, int] = field(default_factory=dict)  # windows of a stream that were late, running
 
 
 class Aligner:
@@ -186,6 +193,7 @@ class Aligner:
         moment.receipts.append(receipt)
         stream = group.streams.setdefault(window.key, _Stream())
         stream.newest, stream.progress = max(stream.newest, slot), now
+        group.late.pop(window.key, None)
         group.newest, group.active, group.gone = max(group.newest, slot), now, False
         group.absent.discard(receipt.sender.device)
         return self._close(key, group)
@@ -257,6 +265,11 @@ class Aligner:
             behind_s = (group.closed - slot) * self._hop_ns / 1e9
             if behind_s > self._max_wait_s:  # what is resent after a crash comes late, too, and is no news
                 self._notices.say(stream, "late", _TOO_LATE.format(behind_s=behind_s, group=key.group))
+            elif window.key in group.late or len(group.late) < _MAX_STREAMS:
+                count = group.late[window.key] = group.late.get(window.key, 0) + 1
+                if count >= _MANY_LATE:
+                    words = _LATE_AGAIN.format(count=count, behind_s=behind_s, group=key.group)
+                    self._notices.say(stream, "late", words)
             return "late"
         if window.key not in group.streams and len(group.streams) >= _MAX_STREAMS:
             self._notices.say(stream, "streams", f"group {key.group!r} has {_MAX_STREAMS} streams and takes no more")

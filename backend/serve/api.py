@@ -7,13 +7,20 @@ import asyncio
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Response
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 
 from backend.serve.pipeline import Pipeline
 from backend.serve.store import Store
 from broker.link import Link
+from edge.config import wanted
+
+MOST_EVENTS = 1_000
+"""What /events answers at once at most."""
 
 
 @dataclass(slots=True)
@@ -29,6 +36,16 @@ class Parts:
 def create_app(parts: Parts) -> FastAPI:
     """The application; every handler is a coroutine or runs in a thread, so none holds up the event loop."""
     app = FastAPI(title="IoT-LM backend", docs_url=None, redoc_url=None)
+
+    @app.exception_handler(RequestValidationError)
+    async def refused(request: Request, error: RequestValidationError) -> JSONResponse:
+        detail = error.errors()[0]
+        text = f"{detail['loc'][-1]} = {str(detail['input'])[:80]}: {wanted(detail)}"
+        return JSONResponse({"error": text}, status_code=422)
+
+    @app.get("/")
+    async def paths() -> dict[str, list[str]]:
+        return {"paths": [route.path for route in app.routes if isinstance(route, APIRoute) and route.path != "/"]}
 
     @app.get("/metrics")
     async def metrics() -> Response:
@@ -50,7 +67,7 @@ def create_app(parts: Parts) -> FastAPI:
 
     @app.get("/events")
     def events(
-        after: Annotated[int, Query(ge=0, le=1 << 62)] = 0, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+        after: Annotated[int, Query(ge=0, le=1 << 62)] = 0, limit: Annotated[int, Query(ge=1, le=MOST_EVENTS)] = 100
     ) -> dict[str, Any]:
         found = [asdict(event) for event in parts.store.events(after, limit)]
         last = found[-1]["offset"] if found else after
@@ -60,10 +77,11 @@ def create_app(parts: Parts) -> FastAPI:
     async def devices() -> list[dict[str, Any]]:
         if parts.pipeline is None:
             return []
-        return [
-            {**sender._asdict(), "committed": receiver.watermark, "pending": receiver.pending}
-            for sender, receiver in parts.pipeline.ingest.senders()
-        ]
+        newest = {}  # of the spools of a device
+        for sender, receiver in parts.pipeline.ingest.senders():
+            row = {**sender._asdict(), "committed": receiver.watermark, "pending": receiver.pending}
+            newest[sender.site, sender.device] = row
+        return list(newest.values())
 
     @app.get("/dead-letters")
     async def dead_letters() -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """The command line of `backend serve`: flags to settings. It knows nothing of what they do."""
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +25,7 @@ def serve(
     batch: Annotated[int | None, typer.Option(help="Most moments in one batch.")] = None,
     lateness: Annotated[float | None, typer.Option(help="Seconds that a moment waits for a silent stream.")] = None,
     idle: Annotated[float | None, typer.Option(help="Seconds of silence after which open moments close.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log nothing while all is well.")] = False,
 ) -> None:
     """Turn frames into events until Ctrl-C: MQTT in, MQTT out, HTTP for metrics, health and replay of events."""
     from backend.serve.config import load
@@ -49,5 +51,8 @@ def serve(
         if bad := [name for name, _, members in pairs if not members]:
             raise ConfigError(f"--group {bad[0]!r}: write NAME=DEVICE,DEVICE")
         flags["groups"] = {name: members.split(",") for name, _, members in pairs}
+    if not quiet:
+        for name in ("backend", "broker"):
+            logging.getLogger(name).setLevel(logging.INFO)
     settings = load(config, {name: value for name, value in flags.items() if value is not None})
     asyncio.run(run(settings, typer.echo))

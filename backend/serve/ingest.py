@@ -33,6 +33,7 @@ _MAX_EPOCHS = 4  # per device: a spool is replaced once in a while, not all the 
 _MAX_VALUE = 1e6  # in the modality's units; what no sensor reads would only poison the model
 _MAX_TOKEN = 6e4  # half precision ends at 65504
 _HEAD = 64  # bytes of a bad payload that are kept
+_HEARD = 1_000  # devices whose first frame is told; strangers may make up names without end
 
 
 class Verdict(StrEnum):
@@ -213,6 +214,7 @@ class Ingest:
         self._notices = notices or Notices()
         self._devices: dict[tuple[str, str], OrderedDict[str, Receiver]] = {}
         self._forgotten: list[Sender] = []
+        self._heard: set[tuple[str, str]] = set()  # devices whose first frame was told
         self.pending = 0
         self.dead_letters: deque[DeadLetter] = deque(maxlen=limits.dead_letters)
         for sender, mark in marks.items():
@@ -238,12 +240,18 @@ class Ingest:
             return verdict, sender, None
         self.pending += 1
         receipt = Receipt(sender, frame.seq, topic.stream, frame.t0)
-        return verdict, sender, Accepted(receipt, self._window(topic, frame, payload))
+        window = self._window(topic, frame, payload)
+        if window is not None and (topic.site, topic.device) not in self._heard and len(self._heard) < _HEARD:
+            self._heard.add((topic.site, topic.device))
+            place = repr(frame.placement)[1:-1]  # a stranger's words: one line
+            log.info("%s/%s delivers %s at %.63s", topic.site, topic.device, frame.modality, place)
+        return verdict, sender, Accepted(receipt, window)
 
     def bury(self, topic: str, payload: bytes, reason: str, detail: str) -> None:
         """Count a payload that cannot be used, keep what helps to find out why, say so once per topic and reason."""
         self.metrics.bad_frames.labels(reason).inc()
-        self._notices.say(topic, reason, f"a message leads to nothing: {detail[:200]!r}. /dead-letters has the newest")
+        stream = topic.removeprefix(topics.FRAMES_ALL.rstrip("+/") + "/")  # as `align` names it
+        self._notices.say(stream, reason, f"a message leads to nothing: {detail[:200]!r}. /dead-letters has the newest")
         head = payload[:_HEAD].hex()
         self.dead_letters.append(DeadLetter(self._clock(), topic[:200], reason, detail[:200], len(payload), head))
 
@@ -275,7 +283,7 @@ class Ingest:
         return found
 
     def senders(self) -> Iterator[tuple[Sender, Receiver]]:
-        """All senders known, with their receivers."""
+        """All senders known, with their receivers; of one device that heard of last comes last."""
         for (site, device), epochs in self._devices.items():
             for epoch, receiver in epochs.items():
                 yield Sender(site, device, epoch), receiver

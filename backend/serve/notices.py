@@ -29,4 +29,4 @@ class Notices:
         self._said.add((stream, reason))
         log.warning("stream %.200r: %s", stream, text)
         if len(self._said) == self._most:
-            log.warning("%d streams were warned of; further ones are left out", self._most)
+            log.warning("%d notices were given; further ones are left out", self._most)

@@ -36,7 +36,8 @@ class _Api(uvicorn.Server):
 
 
 async def serve(config: ServeConfig, announce: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM. `announce` is told one line when the API listens and one when frames are taken.
+    """Serve until SIGINT or SIGTERM. `announce` is told one line when the API listens, when the model is
+    loaded, and when frames are taken, which needs the broker.
 
     Raises:
         ConfigError: a setting cannot be used, such as a taken HTTP port.
@@ -71,11 +72,21 @@ async def _serve(config: ServeConfig, parts: Parts, metrics: Metrics, announce: 
     )
     pipeline = Pipeline(config, link, model, parts.store, metrics)
     parts.link, parts.pipeline = link, pipeline
-    announce(f"model {model.digest[:12]} takes frames from {b.host}:{b.port}, site {config.site}")
+    announce(f"model {model.digest[:12]} is loaded, the broker is looked for at {b.host}:{b.port}")
+    telling = asyncio.create_task(_tell(link, announce, f"takes frames from {b.host}:{b.port}, site {config.site}"))
     try:
         await pipeline.run()
     except BaseExceptionGroup as group:
         raise group.exceptions[0] from None
+    finally:
+        telling.cancel()
+
+
+async def _tell(link: MqttLink, announce: Callable[[str], None], text: str) -> None:
+    """Announce it once the link is connected for the first time."""
+    while not link.session:  # noqa: ASYNC110 (it may not be entered yet)
+        await asyncio.sleep(0.05)
+    announce(text)
 
 
 @contextlib.asynccontextmanager

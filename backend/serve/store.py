@@ -4,22 +4,26 @@ Whatever dies, the next start continues from the last commit: devices send again
 offsets without holes. Publication to live subscribers is at most once: the cursor moves in the commit, or in a
 transaction of its own, before an event is handed to the wire; whoever needs every event reads from an offset.
 SQLite (write-ahead log, full synchronisation) by default, PostgreSQL by URL. One process writes: a second one is
-refused, because both would number the same events. The module refuses to know what an event means or what a state
-contains.
+refused, because both would number the same events. On PostgreSQL all is written over the session that holds the lock;
+where that was cut off, nothing is written before it is claimed again. The module refuses to know what an event means or
+what a state contains.
 """
 
 import json
 import logging
+import re
+import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from filelock import FileLock, Timeout
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from backend.serve.align import GroupKey
 from backend.serve.ingest import Mark, Receipt, Sender
@@ -101,7 +105,7 @@ CURSOR = sa.Table(
     sa.Column("name", sa.String(16), primary_key=True),
     sa.Column("offset", sa.BigInteger, nullable=False),
 )
-_LIVE = "live"
+_LIVE, _CLAIMS = "live", "claims"  # the newest event offered, and how often the database was claimed
 _ADVISORY_LOCK = 0x696F746C6D  # "iotlm"
 
 
@@ -161,39 +165,92 @@ class Store:
         self._keep_windows, self._keep_events = keep_windows, keep_events
         self._unpruned = 0
         self._held = ExitStack()
+        self._one_writes = threading.RLock()
+        self._session: sa.Connection | None = None  # on PostgreSQL, the one that holds the lock
+        self._claims: int | None = None
+        self._next, self._cursor = 1, 0
+        self._shown = _without_passwords(url)
         try:
             self._engine = sa.create_engine(url)
             self._held.callback(self._engine.dispose)
+            if "@" in (self._engine.url.host or ""):
+                raise ConfigError(f"store.url {self._shown!r}: write an @ in a password as %40")
             if self._engine.dialect.name == "sqlite":
                 sa.event.listen(self._engine, "connect", _prepare_sqlite)
-            if not self._claim():
-                self.close()
-                raise ConfigError(f"store.url {url!r}: another backend has it; end that one, or give another --store")
-            _TABLES.create_all(self._engine)
-            with self._engine.begin() as db:
-                self._next = 1 + (db.scalar(sa.select(sa.func.max(EVENTS.c.offset))) or 0)
-                found = db.scalar(sa.select(CURSOR.c.offset).where(CURSOR.c.name == _LIVE))
-                if found is None:
-                    db.execute(CURSOR.insert().values(name=_LIVE, offset=0))
-                self._cursor: int = found or 0
-                self._next = max(self._next, self._cursor + 1)
-        except (SQLAlchemyError, ImportError, OSError) as error:
+                self._lock_file()
+            with self._writing() as db:
+                _TABLES.create_all(db)
+                self._take_stock(db)
+        except ConfigError:
             self.close()
-            reason = str(error).splitlines()[0]
-            raise ConfigError(f"store.url {url!r}: {reason}; sqlite:///FILE in a writable folder will do") from error
+            raise
+        except (SQLAlchemyError, ImportError, OSError, ValueError) as error:
+            self.close()
+            bare = type(error) is ArgumentError or isinstance(error, ValueError)  # it may quote a part of the URL
+            reason = "no SQLAlchemy URL" if bare else str(error).splitlines()[0]
+            remedy = "sqlite:///FILE in a writable folder will do"
+            raise ConfigError(f"store.url {self._shown!r}: {reason}; {remedy}") from (None if bare else error)
 
-    def _claim(self) -> bool:
-        """Take the database for this process until `close` or its death; False if another one has it."""
-        if self._engine.dialect.name == "postgresql":
-            session = self._held.enter_context(self._engine.connect())
-            session.execution_options(isolation_level="AUTOCOMMIT")  # no transaction stays open meanwhile
-            return bool(session.scalar(sa.select(sa.func.pg_try_advisory_lock(_ADVISORY_LOCK))))
-        if (file := self._engine.url.database) not in (None, "", ":memory:"):
+    def _lock_file(self) -> None:
+        """Take the database file for this process until `close` or its death."""
+        file = self._engine.url.database or ""
+        if file.startswith("file:"):
+            raise ConfigError(f"store.url {self._shown!r}: not as a file: URI; write sqlite:///FILE")
+        if file not in {"", ":memory:"}:
             try:
-                self._held.enter_context(FileLock(f"{file}.lock", timeout=0))
+                self._held.enter_context(FileLock(f"{Path(file).resolve()}.lock", timeout=0))
             except Timeout:
-                return False
-        return True
+                raise self._taken() from None
+
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        """A transaction that nobody but the holder of the lock can have; raises ConfigError if that is another one."""
+        with self._one_writes:
+            if self._engine.dialect.name != "postgresql":
+                with self._engine.begin() as db:
+                    yield db
+                return
+            if self._session is None or self._session.invalidated:
+                self._claim()
+            assert self._session is not None
+            with self._session.begin():
+                yield self._session
+
+    def _claim(self) -> None:
+        """Take the database for a new session, until `close` or that session's end."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+        session = self._engine.connect()
+        try:
+            with session.begin():
+                if not session.scalar(sa.select(sa.func.pg_try_advisory_lock(_ADVISORY_LOCK))):
+                    raise self._taken()
+            if self._claims is not None:
+                with session.begin():
+                    self._take_stock(session)
+        except BaseException:
+            session.invalidate()  # not back to the pool, where the lock would stay held
+            session.close()
+            raise
+        self._session = session
+        self._held.callback(session.close)
+
+    def _take_stock(self, db: sa.Connection) -> None:
+        """Where the events stand. What another process wrote meanwhile makes all that this one remembers wrong."""
+        found = {row.name: row.offset for row in db.execute(sa.select(CURSOR))}
+        claims = found.get(_CLAIMS, 0)
+        if self._claims is None:
+            self._upsert(db, CURSOR, [{"name": _CLAIMS, "offset": claims + 1}])
+            self._upsert(db, CURSOR, [{"name": _LIVE, "offset": found.get(_LIVE, 0)}])
+            self._claims = claims + 1
+        elif self._claims != claims:
+            raise self._taken()
+        self._cursor = found.get(_LIVE, 0)
+        self._next = max(1 + (db.scalar(sa.select(sa.func.max(EVENTS.c.offset))) or 0), self._cursor + 1)
+
+    def _taken(self) -> ConfigError:
+        return ConfigError(f"store.url {self._shown!r}: another backend has it; end that one, or give another --store")
 
     def close(self) -> None:
         """Let go of the database."""
@@ -226,18 +283,19 @@ class Store:
         """Make it durable, all or nothing. Returns the events to hand to the wire now, with their offsets: those of
         this commit if `publish` and none older waits, else none; what is not returned waits for `take_unpublished`.
         """
-        with self._engine.begin() as db:
-            self._put_windows(db, commit.windows)
-            self._put_decisions(db, commit.decisions)
-            self._put_groups(db, commit.groups)
-            self._put_marks(db, commit.marks, commit.forgotten)
-            events = self._put_events(db, commit.events)
-            publish = publish and self.unpublished == 0 and bool(events)
+        with self._one_writes:  # until the numbers here are those in the database
+            with self._writing() as db:
+                self._put_windows(db, commit.windows)
+                self._put_decisions(db, commit.decisions)
+                self._put_groups(db, commit.groups)
+                self._put_marks(db, commit.marks, commit.forgotten)
+                events = self._put_events(db, commit.events)
+                publish = publish and self.unpublished == 0 and bool(events)
+                if publish:
+                    self._move_cursor(db, events[-1].offset)
+            self._next += len(events)
             if publish:
-                self._move_cursor(db, events[-1].offset)
-        self._next += len(events)
-        if publish:
-            self._cursor = events[-1].offset
+                self._cursor = events[-1].offset
         try:
             self._prune(len(commit.windows))
         except DBAPIError as error:  # the commit is durable all the same; the next one prunes
@@ -248,9 +306,10 @@ class Store:
         """The oldest events that live subscribers have not been offered; they count as offered from now on."""
         events = self.events(self._cursor, limit)
         if events:
-            with self._engine.begin() as db:
-                self._move_cursor(db, events[-1].offset)
-            self._cursor = events[-1].offset
+            with self._one_writes:
+                with self._writing() as db:
+                    self._move_cursor(db, events[-1].offset)
+                self._cursor = events[-1].offset
         return events
 
     def events(self, after: int, limit: int) -> list[Event]:
@@ -261,8 +320,11 @@ class Store:
 
     def check(self) -> None:
         """Prove that the store can be written; raises SQLAlchemyError otherwise."""
-        with self._engine.begin() as db:
-            self._move_cursor(db, self._cursor)
+        try:
+            with self._writing() as db:
+                self._move_cursor(db, self._cursor)
+        except ConfigError as error:  # the next commit ends the process with it
+            raise SQLAlchemyError(str(error)) from None
 
     def _put_windows(self, db: sa.Connection, windows: Sequence[tuple[Receipt, str]]) -> None:
         if not windows:
@@ -348,13 +410,24 @@ class Store:
         self._unpruned += windows
         if self._unpruned < max(1_000, self._keep_windows // 100):
             return
-        with self._engine.begin() as db:
+        with self._writing() as db:
             for table in (WINDOWS, DECISIONS, GAPS):
                 newest = db.scalar(sa.select(sa.func.max(table.c.row))) or 0
                 db.execute(table.delete().where(table.c.row <= newest - self._keep_windows))
             oldest = min(self._next - self._keep_events, self._cursor)
             db.execute(EVENTS.delete().where(EVENTS.c.offset < oldest))
         self._unpruned = 0
+
+
+def _without_passwords(url: str) -> str:
+    """The URL without its passwords, as it may be told; it need not be a valid one."""
+    try:
+        parsed = sa.make_url(url)
+        secret = {key: "***" for key in parsed.query if "password" in key}
+        shown = parsed.update_query_dict(secret).render_as_string(hide_password=True)
+    except (ArgumentError, ValueError):  # nobody knows where in it the password is
+        shown = re.sub("://.*", "://***", url, flags=re.DOTALL)
+    return re.sub(r"(://[^:@/]*):.*@", r"\1:***@", shown)  # a password with an @ in it
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

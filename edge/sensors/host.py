@@ -94,9 +94,17 @@ def _has(folder: Path) -> bool:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text().strip()
+        return path.read_text(errors="replace").strip()
     except OSError:
         return ""
+
+
+def _number(text: str) -> float:
+    """NaN for what is no number."""
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
 
 
 class AccelerometerSensor:
@@ -142,12 +150,15 @@ class AccelerometerSensor:
             _text(self._folder / f"in_{kind}_{axis}_{what}") or _text(self._folder / f"in_{kind}_{what}")
             for what in ("scale", "offset")
         )
-        return raw, float(offset or 0), float(scale or 1)
+        channel = raw, _number(offset or "0"), _number(scale or "1")
+        if not np.isfinite(channel[1:]).all():
+            raise ConfigError(f"accelerometer: {raw} has the offset {offset!r} and the scale {scale!r}: no numbers")
+        return channel
 
     def _sample(self) -> NDArray[np.float32]:
         sample = np.zeros(6, np.float32)
         for i, channel in enumerate(self._channels):
             if channel:
                 raw, offset, scale = channel
-                sample[i] = (float(_text(raw) or "nan") + offset) * scale
+                sample[i] = (_number(_text(raw)) + offset) * scale
         return sample

@@ -82,11 +82,12 @@ class MicrophoneSensor:
         self._portaudio = portaudio()
         device = choose("microphone", options, device="")["device"] or None
         self._settings = {"samplerate": stream.rate, "device": device, "channels": 1, "dtype": "float32"}
-        if not MicrophoneSensor._listening:
-            # PortAudio knows the devices that were there when it began; beginning anew would end other streams.
-            self._portaudio._terminate()
-            self._portaudio._initialize()
         try:
+            if not MicrophoneSensor._listening:
+                # PortAudio knows the devices that were there when it began; beginning anew would end other streams.
+                with contextlib.suppress(self._portaudio.PortAudioError):  # it may not have begun the last time
+                    self._portaudio._terminate()
+                self._portaudio._initialize()
             self._portaudio.check_input_settings(**self._settings)
         except (self._portaudio.PortAudioError, ValueError) as error:
             raise ConfigError(f"microphone: device {device or 'default'} cannot be opened: {error}") from None
@@ -110,7 +111,7 @@ class MicrophoneSensor:
                 while True:
                     data, arrived = await self._next(blocks)
                     yield Reading(stamps.stamp(len(data), arrived), data)
-        except self._portaudio.PortAudioError as error:
+        except (self._portaudio.PortAudioError, ValueError) as error:  # the latter: no device of that name any more
             raise OSError(f"microphone: {error}") from None
         finally:
             MicrophoneSensor._listening -= 1

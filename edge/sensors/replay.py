@@ -32,6 +32,7 @@ SOUND = (".wav", ".flac", ".ogg")
 GRID_NS = SECOND // 2  # shifts keep the phase of the windows' grid, so that a shifted replay cuts the same windows
 DEVICES = {"sw": ("watch", "wrist"), "sp": ("phone", "pocket")}
 
+_NAMED = 3  # of the files that are not played, so many are named
 _PAUSE_NS = 3 * SECOND  # between two recordings that are played one after the other
 _CHUNK_NS = SECOND // 4
 _EXECUTION = re.compile(r"(?P<run>.+_\d+)_(?P<device>sp|sw)")
@@ -162,23 +163,45 @@ def _start(path: Path, start: int | None) -> int:
 
 
 def _folder(path: Path, start: int | None) -> list[Track]:
-    if files := sorted(path.glob("*.parquet")):
-        return [track for file in files for track in _parquet(file)]
-    named = [file for pattern in ("*.csv", "*/*.csv", "*/*/*.csv") for file in sorted(path.glob(pattern))]
-    if executions := [file for file in named if _EXECUTION.fullmatch(file.stem)]:
-        return [_csv(file, start) for file in executions]
-    if app := next((pair for pair in _APPS if all((path / name).is_file() for name in pair)), None):
-        return [_app(path / app[0], path / app[1], start)]
-    files = [file for file in sorted(path.iterdir()) if file.suffix.lower() in SOUND]
-    if not files:
+    """All that a folder holds; CSV files in it that are not played are named in a warning, with the reason."""
+    found = [track for file in sorted(path.glob("*.parquet")) for track in _parquet(file)]
+    files = sorted({*path.iterdir(), *path.glob("*/*"), *path.glob("*/*/*")})
+    tables = [file for file in files if file.suffix.lower() == ".csv"]
+    executions = [file for file in tables if _EXECUTION.fullmatch(file.stem)]
+    found += [_csv(file, start) for file in executions]
+    app = next((pair for pair in _APPS if all((path / name).is_file() for name in pair)), ())
+    if app:
+        found.append(_app(path / app[0], path / app[1], start))
+    left_out: dict[Path, str] = {}
+    single: list[Track] = []
+    for file in tables:
+        if file in executions or (file.parent == path and file.name in app):
+            continue
+        if app or file.parent != path:
+            left_out[file] = "beside an app's export" if app else "in a folder below"
+            continue
+        try:
+            single.append(_csv(file, start, after=max((track.end for track in single), default=0)))
+        except DataError as error:
+            left_out[file] = str(error).removeprefix(f"{file}: ")
+    found += single + _clips([file for file in files if file.parent == path and file.suffix.lower() in SOUND], start)
+    reasons = [f"{file.relative_to(path)}: {reason}" for file, reason in left_out.items()]
+    if not found:
         raise DataError(
-            f"{path}: no recordings; expected sp_sw_har's s*.parquet or s01_01_sp.csv, an app's Accelerometer.csv with "
-            f"Gyroscope.csv, or {', '.join(SOUND)}"
+            f"{path}: no recordings; expected .csv, {', '.join(SOUND)}, sp_sw_har's s*.parquet or s01_01_sp.csv, or an "
+            f"app's Accelerometer.csv with Gyroscope.csv{'. ' if reasons else ''}{'; '.join(reasons[:1])}"
         )
+    if reasons:
+        log.warning("%s: CSV files that are not played: %d (%s)", path, len(reasons), "; ".join(reasons[:_NAMED]))
+    return found
+
+
+def _clips(files: Sequence[Path], start: int | None) -> list[Track]:
+    """The sound files of a folder as one recording, each beginning where the one before it ends."""
     found: list[Track] = []
     for file in files:
         begin = _start(file, start) if not found else -(-found[-1].end // GRID_NS) * GRID_NS
-        found.append(replace(_sound(file, begin), recording=path.name))
+        found.append(replace(_sound(file, begin), recording=file.parent.name))
     return found
 
 
@@ -194,7 +217,8 @@ def _of_arrays(about: tuple[str, str, str, str], t: NDArray[np.int64], values: N
     return Track(*about, int(t[0]), int(t[-1]), len(t), chunks)
 
 
-def _csv(path: Path, start: int | None) -> Track:
+def _csv(path: Path, start: int | None, after: int = 0) -> Track:
+    """A table; one whose times only count begins not before `after` (ns UTC)."""
     run = _EXECUTION.fullmatch(path.stem)
     device, placement = DEVICES[run["device"]] if run else ("", "")
     table = read(path)
@@ -205,7 +229,7 @@ def _csv(path: Path, start: int | None) -> Track:
         still = np.zeros((len(table.t), len(TURNING)), np.float32)
         table = replace(table, channels=IMU.channels, values=np.concatenate([table.values, still], 1))
     about = (run["run"] if run else path.stem, device, table.modality, placement)
-    return _of_arrays(about, _placed(table, path, start), table.values)
+    return _of_arrays(about, _placed(table, path, start, after), table.values)
 
 
 def _app(acceleration: Path, turning: Path, start: int | None) -> Track:
@@ -217,9 +241,10 @@ def _app(acceleration: Path, turning: Path, start: int | None) -> Track:
     return _of_arrays((acceleration.parent.name, "", "imu", ""), _placed(table, acceleration, start), table.values)
 
 
-def _placed(table: Table, path: Path, start: int | None) -> NDArray[np.int64]:
-    """The times in UTC; those that only count begin at `start`, or at the time of the file."""
-    return table.t - table.t[0] + _start(path, start) if table.relative else table.t
+def _placed(table: Table, path: Path, start: int | None, after: int = 0) -> NDArray[np.int64]:
+    """The times in UTC; those that only count begin at `start`, or at the time of the file, and not before `after`."""
+    begin = max(_start(path, start), -(-after // GRID_NS) * GRID_NS)
+    return table.t - table.t[0] + begin if table.relative else table.t
 
 
 def _parquet(path: Path) -> list[Track]:

@@ -1,7 +1,8 @@
 """CSV as people and phone apps write it: which columns hold time and channels, in which units, and when it was.
 
 **Columns** go by their names, in any case and order: acc_x is also ax, x_acc, accelerometerX, "Acceleration x (m/s^2)".
-A file of one sensor may call them x, y, z. A unit in brackets counts: g becomes m/s2, deg/s becomes rad/s.
+A file of one sensor may call them x, y, z, unless its name is that of another sensor. A unit in brackets counts: g
+becomes m/s2, deg/s becomes rad/s; one that is not known is refused.
 
 **Times** are ISO 8601, or numbers in s, ms, us or ns. Numbers that lie between 1990 and 2100 in one of these units, at
 a rate that a sensor could have, are moments since 1970 UTC. All others count from a moment that the file does not tell
@@ -37,6 +38,14 @@ IMU = MODALITIES["imu"]
 ACCELERATION, TURNING = IMU.channels[:3], IMU.channels[3:]
 
 _UNITS = {"s": SECOND, "ms": 10**6, "us": 1000, "ns": 1}
+_CALLED = {  # units of time as others write them; no number is in UTC, so that names none
+    **dict.fromkeys(("sec", "secs", "second", "seconds"), "s"),
+    **dict.fromkeys(("msec", "millis", "millisecond", "milliseconds"), "ms"),
+    **dict.fromkeys(("usec", "micros", "microsecond", "microseconds"), "us"),
+    **dict.fromkeys(("nsec", "nanos", "nanosecond", "nanoseconds"), "ns"),
+    **dict.fromkeys(("", "utc", "gmt", "iso", "iso8601"), ""),
+    **{unit: unit for unit in _UNITS},
+}
 _EPOCH_NS = (631_152_000 * SECOND, 4_102_444_800 * SECOND)  # 1990..2100
 _TOO_SLOW = 100  # times slower than the modality: then numbers that look like an epoch count since a boot, say
 _TIMES = (  # what tells a moment comes before what counts
@@ -54,9 +63,14 @@ _DEGREE = math.pi / 180
 _FACTORS = {  # to our units, from those that a header may name
     "m/s2": {"": 1.0, "m/s2": 1.0, "g": 9.80665, "mg": 9.80665e-3},
     "rad/s": {"": 1.0, "rad/s": 1.0, "deg/s": _DEGREE, "°/s": _DEGREE, "dps": _DEGREE},
+    "m": {"": 1.0, "m": 1.0, "meters": 1.0, "metres": 1.0, "km": 1000.0, "ft": 0.3048, "feet": 0.3048},
 }
+_BARE = [["x"], ["y"], ["z"]]
+_OTHERS = re.compile("grav|magn|orient|rotat|quatern|attitude|compass|press|baro|light|prox|eye|gaze|pose")
+"""In names of files: sensors whose x, y, z are no acceleration."""
 _GAP_NS = round(3 * SECOND / IMU.min_rate)  # between samples further apart nothing is known; windows have it so, too
 _WITH_GRAVITY = (5.0, 20.0)  # m/s2: where the median of a whole acceleration lies
+_FASTEST_TURN = 35.0  # rad/s: what gyroscopes measure at most (2000 deg/s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +142,12 @@ def find_columns(path: Path, header: Sequence[str]) -> Columns:
             f"{path}: no column of times among {', '.join(header)}; call it timestamp, time or seconds_elapsed"
         )
     _, unit, time = min(times, key=lambda each: _TIMES.index(each[0]))
+    if unit not in _UNITS and unit:
+        raise DataError(f"{path}: column {header[time]}: its unit is none of {', '.join(_UNITS)}")
     for modality, channels, aliases in _layouts(path):
         if all(any(name in names for name in each) for each in aliases):
+            if aliases is _BARE:
+                _check_bare(path)
             places = [next(names.index(name) for name in each if name in names) for each in aliases]
             wanted = _units_of(modality, channels)
             factors = [_factor(path, header[i], split[i][1], ours) for i, ours in zip(places, wanted, strict=True)]
@@ -147,6 +165,8 @@ def moments(cells: Sequence[str], unit: str, rate: float) -> tuple[Times, bool]:
     docstring has the rules. Raises ValueError for a cell that is no time.
     """
     if not _is_number(cells[0]):
+        if number := next(filter(_is_number, cells), ""):
+            raise ValueError(f"{cells[0]!r} and {number!r}; write all in one way")
         return np.array([parse_time(cell) for cell in cells], np.int64), False
     numbers = _numbers(cells)
     per_unit = _per_unit(numbers)
@@ -215,21 +235,24 @@ def _cells(
 
 def _split(cell: str) -> tuple[list[str], str]:
     """The words of a column's name in small letters, and the unit in brackets after it: "accX (m/s^2)"."""
-    name, _, unit = cell.replace("[", "(").partition("(")
+    name, _, unit = cell.replace("[", "(").replace("µ", "u").replace("μ", "u").partition("(")  # micro, and Greek mu
     words = re.findall(r"[a-z0-9]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).lower())
-    return words, unit.strip(") ]").lower().replace("²", "2").replace("^", "").replace("µ", "u").replace(" ", "")
+    return words, unit.strip(") ]").lower().replace("²", "2").replace("^", "").replace(" ", "")
 
 
 def _as_time(words: Sequence[str], unit: str) -> tuple[str, str]:
-    """Which name of times a column has, and its unit: ("timestamp", "ms") of timestamp_ms; ("", "") of no time."""
-    name = "".join(words)
-    named = next((each for each in ("ms", "us", "ns") if name.endswith(each)), "s" if words[-1:] == ["s"] else "")
-    base = name if name in _TIMES else name.removesuffix(named)
+    """Which name of times a column has, and its unit: ("timestamp", "ms") of timestamp_ms; ("", "") of no time.
+
+    A unit in brackets that is not known is returned as it is.
+    """
+    name, named = "".join(words), _CALLED.get(words[-1], "") if words else ""
+    base = "".join(words[:-1])
+    if not named or base not in _TIMES:
+        named = next((each for each in ("ms", "us", "ns") if name.endswith(each) and name not in _TIMES), "")
+        base = name.removesuffix(named)
     if base not in _TIMES:
         return "", ""
-    if unit in _UNITS:
-        return base, unit
-    return base, "s" if base == "secondselapsed" else named if base != name else ""
+    return base, _CALLED.get(unit, unit) or named or ("s" if base == "secondselapsed" else "")
 
 
 def _layouts(path: Path) -> Iterator[tuple[str, tuple[str, ...], list[list[str]]]]:
@@ -237,10 +260,21 @@ def _layouts(path: Path) -> Iterator[tuple[str, tuple[str, ...], list[list[str]]
     yield "imu", IMU.channels, [_aliases(channel) for channel in IMU.channels]
     for half in (ACCELERATION, TURNING):
         yield "imu", half, [_aliases(channel) for channel in half]
-    yield "imu", TURNING if "gyr" in path.stem.lower() else ACCELERATION, [["x"], ["y"], ["z"]]
+    yield "imu", TURNING if "gyr" in path.stem.lower() else ACCELERATION, _BARE
     for modality, row in MODALITIES.items():
         if row.axes == ("time",):
             yield modality, row.channels, [_aliases(channel) for channel in row.channels]
+
+
+def _check_bare(path: Path) -> None:
+    """Raise DataError where x, y, z are another sensor's by the name of the file; where that is neutral, say so."""
+    name = path.stem.lower()
+    if "acc" in name or "gyr" in name:
+        return
+    names = f"{', '.join(ACCELERATION)} or {', '.join(TURNING)}"
+    if _OTHERS.search(name):
+        raise DataError(f"{path}: x, y, z of another sensor, by the file's name; if they are not, call them {names}")
+    log.warning("%s: x, y, z are taken for acceleration; call them %s", path, names)
 
 
 def _aliases(channel: str) -> list[str]:
@@ -299,7 +333,11 @@ def _nanoseconds(numbers: NDArray[Any], unit: int) -> Times:
 
 
 def _doubt(path: Path, columns: Columns, values: Values) -> None:
-    """Say so where acceleration does not look like it: without gravity, or in another unit, no model knows it."""
+    """Say so where values do not look like what they are taken for: in another unit, say, no model knows them."""
+    if columns.channels[-3:] == TURNING and np.isfinite(values[:, -3:]).any():
+        fast = float(np.nanpercentile(np.abs(values[:, -3:]), 99))
+        if fast > _FASTEST_TURN:
+            log.warning("%s: turn rates of %.3g rad/s, which no gyroscope measures; is the unit deg/s?", path, fast)
     if columns.channels[:3] != ACCELERATION:
         return
     usual = float(np.nanmedian(np.linalg.norm(values[:, :3], axis=1))) if np.isfinite(values[:, :3]).any() else 0.0
