@@ -20,6 +20,17 @@ Share = Annotated[float, Field(ge=0, le=1)]
 """A part of a whole, or a chance: 0 to 1."""
 LessThanAll = Annotated[float, Field(ge=0, lt=1)]
 
+
+def _rising(ends: tuple[float, float]) -> tuple[float, float]:
+    low, high = ends
+    if low > high:
+        raise ValueError("give the lower end first")
+    return ends
+
+
+Range = Annotated[tuple[float, float], AfterValidator(_rising)]
+"""From the one to the other."""
+
 CHECKED = ConfigDict(extra="forbid", allow_inf_nan=False)
 """For every configuration: no field that nobody knows, no number that is none."""
 

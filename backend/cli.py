@@ -57,18 +57,21 @@ def train(
 def evaluate(
     dataset: Annotated[str, typer.Option(help="sp_sw_har, esc10 or synthetic")],
     root: Annotated[Path, typer.Option(help="the dataset's folder or its parent", exists=True, file_okay=False)],
-    json_path: Annotated[Path, typer.Option("--json", help="where the report goes", dir_okay=False)],
+    json_path: Annotated[Path | None, typer.Option("--json", help="file for the whole report", dir_okay=False)] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="folder of a checkpoint; default: the bundled")] = None,
 ) -> None:
     """Measure a checkpoint on every recording under a folder."""
     import json
 
+    from rich.console import Console
+
     from backend.checkpoint import load_checkpoint
     from backend.train.examine import examine
 
-    report = examine(dataset, root, load_checkpoint(checkpoint))
-    json_path.parent.mkdir(parents=True, exist_ok=True)
-    json_path.write_text(json.dumps(report, indent=1) + "\n")
+    report = examine(dataset, root, load_checkpoint(checkpoint), Console(stderr=True))
+    if json_path:
+        json_path.parent.mkdir(parents=True, exist_ok=True)
+        json_path.write_text(json.dumps(report, indent=1) + "\n")
     interval = report["interval"]["accuracy"]
     spread = "[{:.4f}, {:.4f}]".format(*interval) if interval else "(one person: no interval)"
     typer.echo(

@@ -7,21 +7,27 @@ with a dot (`--set augment.tilt=0.1`). What cannot be trained is refused here, b
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, field
 from typing import Annotated, Any, Self
 
+import torch
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from backend.choices import CHECKED, Amount, Count, LessThanAll, Positive, Share, build, one_of
 from backend.data import DATASETS
 from backend.data.recording import PARTS
+from backend.model.encoders import build_encoder
 from backend.model.sensorlm import ModelConfig
 from backend.tasks import TASKS
 from backend.train.augment import AugmentConfig
 from backend.train.batch import DropConfig
 from broker.errors import ConfigError
+
+SEEDS = 2**32
+"""Seeds are 0 to one less."""
 
 
 @dataclass(config=CHECKED)
@@ -54,7 +60,7 @@ class TrainConfig:
     validation: LessThanAll = 0.15
     folds: Annotated[int, Field(ge=2)] = 5
     fold: Annotated[int, Field(ge=-1)] = -1
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    seed: Annotated[int, Field(ge=0, lt=SEEDS)] = 0
     save_every: Count = 200
     bf16: bool = True
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -79,11 +85,28 @@ class TrainConfig:
                 raise ValueError(
                     f"model.tokens is {model.tokens} and model.parts {model.parts}; their product has to be {PARTS}"
                 )
+        for modality in model.modalities:
+            _try_encoder(model, modality)
         return self
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a JSON file."""
         return asdict(self)
+
+
+def _try_encoder(model: ModelConfig, modality: str) -> None:
+    """Raise ValueError for an encoder that cannot be built or takes no window; torch's random numbers stay."""
+    options = model.encoders.get(modality, {})
+    wanted = (1, model.tokens, model.dim)
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad(), warnings.catch_warnings(action="ignore"):
+            encoder = build_encoder(modality, {"tokens": model.tokens, "dim": model.dim, **options}).eval()
+            found = tuple(encoder(torch.zeros(1, encoder.samples, encoder.channels))[0].shape)
+    except Exception as error:  # torch raises of every kind
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"model.encoders.{modality} is {options}: it cannot be built: {reason}") from None
+    if found != wanted:
+        raise ValueError(f"model.encoders.{modality} is {options}: tokens of {found[1:]}, the model takes {wanted[1:]}")
 
 
 def sp_sw_har() -> TrainConfig:

@@ -264,6 +264,7 @@ def judge_moments(recordings: Sequence[Recording], database: Path, hit: set[str]
     places = Counter((group_of[device], t0) for device, t0 in _read(database, _in_time("device, t0")))
     return {
         "devices_killed": sorted(hit & group_of.keys()),
+        "groups_undisturbed": len(set(group_of.values()) - disturbed),
         "moments_fused": sum(n > 1 for n in places.values()),
         "windows_late": len(late),
         "windows_late_without_a_kill": sum(group not in disturbed for group in late),
@@ -349,7 +350,7 @@ def failures(plan: Plan, result: dict[str, Any]) -> list[str]:
     ends = ("_lost", "_invented", "_twice", "_holes", "_unknown", "_without_a_kill")
     must_be_zero = [name for name in ours if name.endswith(ends)]
     found += [f"{name} is {ours[name]}" for name in [*must_be_zero, "events_other_than_offline"] if ours[name]]
-    must_happen = ("moments_fused", "looks_that_saw_commits_out_of_order")
+    must_happen = ("moments_fused", "looks_that_saw_commits_out_of_order", "events_stored", "groups_undisturbed")
     found += [f"{name} is 0: the harness proves nothing" for name in must_happen if not ours[name]]
     if ours["device_exits"] != [0]:
         found.append(f"devices ended with {ours['device_exits']}")

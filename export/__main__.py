@@ -11,7 +11,7 @@ import typer
 from broker.command import new_app, run
 from broker.errors import ConfigError
 
-app = new_app("Export a checkpoint's encoders for devices, and prove that they equal the originals.")
+app = new_app("Export a checkpoint's encoders for devices, and prove that they equal the originals.", alone=True)
 
 
 @app.command()

@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from scipy.stats import t
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score
 from typer.testing import CliRunner
 
@@ -30,7 +32,7 @@ from backend.train.examine import HEADLINE, STUDENT_T, examine, examine_recordin
 from backend.train.loop import load_state, new_state, run_steps, save_state
 from backend.train.run import take_out_weights, train, train_folds
 from backend.train.source import Mixture, Source
-from broker.errors import CheckpointError, ConfigError
+from broker.errors import CheckpointError, ConfigError, DataError
 from tests.test_backend_data import write_publishers
 
 ACTIVITY, EVENT = "activity-recognition", "event-detection"
@@ -307,6 +309,12 @@ def test_losses_are_balanced_by_their_running_means():
         ('model.tasks=["sleep"]', "model.tasks.0 is 'sleep': choose one of"),
         ('model.modalities=["audio"]', "modalities lacks imu"),
         ('model.encoders={"imu": {"wings": 2}}', "encoders.imu has no 'wings'; options: rate"),
+        ('model.encoders={"audio": {"bands": 0}}', "model.encoders.audio is {'bands': 0}: it cannot be built: "),
+        ('model.encoders={"audio": {"bands": 1}}', "model.encoders.audio is {'bands': 1}: it cannot be built: "),
+        ('model.encoders={"imu": {"width": "x"}}', "model.encoders.imu is {'width': 'x'}: it cannot be built: "),
+        ('model.encoders={"imu": {"tokens": 2}}', "imu is {'tokens': 2}: tokens of (2, 128), the model takes (4, 128)"),
+        ("augment.sound.noise_db=[40, 5]", "augment.sound.noise_db is [40, 5]: give the lower end first"),
+        ("augment.sound.quiet_db=[0, -1]", "augment.sound.quiet_db is [0, -1]: give the lower end first"),
         ("model.parts=3", "their product has to be 20"),
         ('datasets={"moon": 1}', "datasets.moon is 'moon': choose one of sp_sw_har"),
         ('datasets={"esc10": 1}', "model.tasks has activity-recognition, which no dataset here labels"),
@@ -336,6 +344,7 @@ def test_what_cannot_be_trained_is_refused_before_data_are_read(tmp_path, settin
     [
         (["--folds", "1"], "folds is 1: "),
         (["--seeds", "2"], "--seeds 2: goes with --folds"),
+        (["--folds", "2", "--seeds", "2", "--set", "seed=4294967295"], "--seeds 2 from seed 4294967295 on"),
         (["--resume", "--overwrite"], "choose one"),
     ],
 )
@@ -378,12 +387,62 @@ def test_what_cannot_be_resumed_is_named_before_data_are_read(tmp_path):
         train(config, nowhere, tmp_path / "a", QUIET, resume=True)
 
 
-@pytest.mark.parametrize("there", ["train.json", "state.safetensors", "fold-0/test.json", "seed-1/fold-0/train.json"])
+def test_a_configuration_leaves_the_random_numbers_as_they_are():
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    tiny()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("begin", "there", "fold"), [(train, ".", -1), (train_folds, "fold-0", 0), (train_folds, "seed-7/fold-1", 1)]
+)
+def test_a_call_that_fails_leaves_everything_as_it_was(tmp_path, begin, there, fold):
+    write_publishers(tmp_path / "data", people=2)
+    out, fresh = tmp_path / "out", tmp_path / "fresh"
+    begun(out / there, motion_alone(f"fold={fold}"))
+    before = contents(out)
+    for config, data, complaint in (
+        (motion_alone(), "no data", "no sp_sw_har recordings"),
+        (motion_alone("folds=3", "fold=0"), "data/DATA/s01", "no person is left|has 1 person; use fewer folds"),
+    ):
+        for where in (out, fresh):
+            with pytest.raises((ConfigError, DataError), match=complaint):
+                begin(config, tmp_path / data, where, QUIET, overwrite=where is out)
+        assert contents(out) == before
+        assert not fresh.exists()
+
+
+def test_overwriting_removes_what_runs_have_written_and_nothing_else(tmp_path):
+    write_publishers(tmp_path / "data", people=4)
+    out, config = tmp_path / "out", motion_alone("validation=0.4", "folds=2")
+    mine = ["config.json", "seed-a/fold-0/test.json", "fold-old/train.json", "fold-1/notes.txt", "confusion-mine.png"]
+    theirs = ["folds.json", "confusion-sp_sw_har.png", "seed-3/fold-0/curves.png", "seed-3/folds.json"]
+    for name in mine + theirs:
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_text(name)
+    begun(out / "fold-0", replace(config, fold=0, seed=9))
+    (out / "seed-3/fold-0/train.json").touch()
+    train_folds(config, tmp_path / "data", out, QUIET, overwrite=True)
+    assert [(out / name).read_text() for name in mine] == mine
+    assert not (out / "seed-3/fold-0/curves.png").exists() and not (out / "seed-3/folds.json").exists()
+    assert "sp_sw_har" in json.loads((out / "folds.json").read_text())
+    with pytest.raises(ConfigError, match=r"config\.json is in the way, and no run's"):
+        train(config, tmp_path / "data", out, QUIET, overwrite=True)
+    with pytest.raises(ConfigError, match=r"nothing to resume.*it holds folds: name --folds, too"):
+        train(config, tmp_path / "data", out, QUIET, resume=True)
+
+
+@pytest.mark.parametrize("there", ["train.json", "state.safetensors", "fold-0/train.json", "seed-1/fold-0/train.json"])
 def test_a_run_is_not_overwritten_by_mistake(tmp_path, there):
     path = tmp_path / "out" / there
     path.parent.mkdir(parents=True)
     path.touch()
-    for begin in (train, train_folds):
+    for begin in (train, train_folds)["/" in there :]:
         with pytest.raises(ConfigError, match=f"out: holds a run .{there}.*--resume.*--out.*--overwrite"):
             begin(tiny(), tmp_path / "no data", tmp_path / "out", QUIET)
     assert path.exists()
@@ -393,12 +452,12 @@ def test_an_overwritten_run_leaves_nothing_behind(tmp_path):
     write_publishers(tmp_path / "data", people=3)
     out = tmp_path / "out"
     begun(out, motion_alone("steps=9", "seed=4"))
-    left = [out / name for name in ("test.json", "confusion-esc10.png", "fold-0/train.json", "mine.txt")]
+    left = [out / n for n in ("test.json", f"confusion-esc10-{EVENT}.png", "fold-0/train.json", "mine.txt")]
     for path in left:
         path.parent.mkdir(exist_ok=True)
         path.touch()
     train(motion_alone(), tmp_path / "data", out, QUIET, overwrite=True)
-    assert [path.name for path in left if path.exists()] == ["mine.txt"]
+    assert [path.name for path in left if path.exists()] == ["train.json", "mine.txt"]
     assert len((out / "metrics.jsonl").read_text().splitlines()) == 3
     assert load_checkpoint(out).record["config"]["seed"] == 0
 
@@ -446,6 +505,15 @@ def fold_report(accuracy: float, person: str) -> dict:
     }
 
 
+def test_students_t_is_what_it_should_be():
+    assert [STUDENT_T[n] for n in range(1, 31)] == pytest.approx(t.ppf(0.975, np.arange(1, 31)), abs=0.006)
+    row = np.linspace(0.5, 0.9, 40)
+    error = t.ppf(0.975, 39) * row.std(ddof=1) / 40**0.5
+    said = summary("esc10", {0: [fold_report(a, f"p{i}") for i, a in enumerate(row.tolist())]})
+    assert error <= said["interval"]["accuracy"][1] - row.mean() < 1.02 * error
+    assert said["split"]["kind"] == "40 folds, source recordings left out"
+
+
 def test_seeds_are_no_units_of_the_interval():
     """Three folds and two seeds: Student's t has two degrees of freedom, and n counts a window once."""
     table_SF = np.array([[0.90, 0.80, 0.70], [0.94, 0.82, 0.70]])
@@ -456,7 +524,7 @@ def test_seeds_are_no_units_of_the_interval():
     assert said["accuracy"] == pytest.approx(table_SF.mean(), abs=1e-4)
     assert said["interval"]["accuracy"] == pytest.approx([means_F.mean() - error, means_F.mean() + error], abs=2e-4)
     assert said["interval"]["units"] == said["split"]["folds"] == 3
-    assert said["split"]["seeds"] == 2
+    assert (said["split"]["kind"], said["split"]["seeds"]) == ("3 folds, people left out", 2)
     assert said["seeds"]["per_seed"][1]["accuracy"] == pytest.approx(0.82)
     assert said["seeds"]["spread"]["accuracy"] == pytest.approx(table_SF.mean(1).std(ddof=1), abs=1e-4)
     assert [row["accuracy"] for row in said["per_fold"]] == pytest.approx(means_F.tolist())
@@ -486,12 +554,14 @@ def test_folds_of_other_seeds_are_taken_as_they_are(tmp_path):
         train_folds(replace(config, steps=4), tmp_path / "data", out, QUIET, seeds=2, resume=True)
 
 
-def interrupted(command: list[str], when: Path) -> str:
-    """Start it, press Ctrl-C once that file is there, and return what it said on stderr."""
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+def interrupted(command: list[str], when: Path | None) -> str:
+    """Start it, press Ctrl-C once that file is there, or it has said a line, and return what it said on stderr."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             end = time.monotonic() + 120
-            while not when.exists():
+            if when is None:
+                process.stdout.readline()
+            while when and not when.exists():
                 assert process.poll() is None and time.monotonic() < end
                 time.sleep(0.002)
             process.send_signal(signal.SIGINT)
@@ -513,7 +583,8 @@ GOES_ON = "the same command with --resume goes on\n"
 def test_ctrl_c_while_data_are_loaded_says_that_nothing_is_lost(tmp_path):
     """Simulated people take long to make."""
     command = backend_train("bundled", tmp_path, tmp_path / "out", 'datasets={"synthetic": 1}')
-    assert interrupted(command, tmp_path / "out" / "train.json") == f"interrupted; no step was saved; {GOES_ON}"
+    assert interrupted(command, None) == f"interrupted; no step was saved; {GOES_ON}"
+    assert set(contents(tmp_path / "out")) == {"train.json"}  # so that it does
 
 
 def test_ctrl_c_while_calibrating_keeps_every_step(tmp_path):
@@ -532,3 +603,28 @@ def test_ctrl_c_while_calibrating_keeps_every_step(tmp_path):
     assert state.stat().st_mtime_ns == before
     assert len((out / "metrics.jsonl").read_text().splitlines()) == 2
     assert load_checkpoint(out).record["config"]["steps"] == 2
+
+
+def test_what_is_read_is_said_and_eval_needs_no_file(tmp_path):
+    write_publishers(tmp_path / "data", people=4)
+    said = Console(file=io.StringIO(), width=40)
+    train(motion_alone("steps=2", "validation=0.3"), tmp_path / "data", tmp_path / "run", said)
+    first, second = said.file.getvalue().splitlines()[:2]
+    assert first == f"reading sp_sw_har in {tmp_path / 'data'} ..."
+    assert re.fullmatch(r"\d+ recordings of sp_sw_har in \d+\.\d s", second)
+    before = sorted(tmp_path.rglob("*"))
+    flags = ["--dataset", "sp_sw_har", "--root", str(tmp_path / "data"), "--checkpoint", str(tmp_path / "run")]
+    command = [sys.executable, "-m", "backend.cli", "eval", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stdout.count("\n")) == (0, 1), done.stderr
+    assert done.stdout.startswith("sp_sw_har activity-recognition: accuracy ")
+    assert done.stderr.startswith("reading sp_sw_har in ")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_bar_begins_without_a_loss(tmp_path):
+    write_publishers(tmp_path / "data", people=4)
+    screen = Console(file=io.StringIO(), width=120, force_terminal=True)
+    train(motion_alone("steps=2", "validation=0.3"), tmp_path / "data", tmp_path / "run", screen)
+    assert "nan" not in screen.file.getvalue()
+    assert re.search(r"loss \d\.\d{3}", screen.file.getvalue())

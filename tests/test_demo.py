@@ -12,6 +12,9 @@ from pathlib import Path
 import aiomqtt
 import pytest
 
+from backend.demo.run import _how_to
+from backend.demo.view import View
+from broker.link import Message
 from tests.conftest import free_port, need
 
 
@@ -60,6 +63,7 @@ def test_ctrl_c_ends_everything_and_a_taken_port_is_no_error(mosquitto):
     output = "".join(lines) + demo.communicate(timeout=60)[0]
     assert demo.returncode == 0, output
     assert f"port {mosquitto.port} was taken" in output
+    assert output.startswith("mosquitto broker on 127.0.0.1:")
     assert "Traceback" not in output
     own = re.search(r"broker on 127\.0\.0\.1:(\d+)", output).group(1)
     running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
@@ -76,6 +80,18 @@ def test_recordings_can_be_played_instead(data_dir, tmp_path):
     output = demo.communicate(timeout=120)[0]
     assert demo.returncode == 0, output
     assert "activity-recognition  start" in output
+
+
+def test_one_device_is_one_device():
+    assert View([]).summary().startswith("0 windows and 0 events from 0 devices in ")
+    view = View([])
+    view.take(Message("iotlm/frames/s/watch/imu", b""))
+    assert view.summary().startswith("1 window and 0 events from 1 device in ")
+
+
+def test_without_mosquitto_the_first_line_says_embedded(monkeypatch):
+    monkeypatch.setattr("backend.demo.run.find_mosquitto", lambda: None)
+    assert _how_to(1883, 8600, 1883)[0].startswith("embedded broker on 127.0.0.1:1883, ")
 
 
 def test_a_missing_recording_is_one_line():

@@ -23,6 +23,7 @@ from rich.console import Console
 from backend.demo.view import Truth, View
 from broker.errors import ConfigError, IotlmError
 from broker.link import MqttLink
+from broker.server import find_mosquitto
 from edge.simulator import Scene
 
 SITE, GROUP, SEED = "demo", "home", 7
@@ -184,10 +185,11 @@ options = {{ seed = {SEED} }}
 
 
 def _how_to(mqtt: int, http: int, wanted: int) -> list[str]:
+    kind = "mosquitto" if find_mosquitto() else "embedded"
     note = "" if mqtt == wanted else f" (port {wanted} was taken)"
     port = "" if mqtt == 1883 else f" -p {mqtt}"
     return [
-        f"broker on 127.0.0.1:{mqtt}{note}, metrics and events on http://127.0.0.1:{http}",
+        f"{kind} broker on 127.0.0.1:{mqtt}{note}, metrics and events on http://127.0.0.1:{http}",
         f"subscribe:  mosquitto_sub{port} -t 'iotlm/events/#'",
         "stop:       Ctrl-C",
     ]

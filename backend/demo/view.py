@@ -97,7 +97,8 @@ class View:
         """One line about everything so far."""
         c = self.counts
         seconds = time.monotonic() - self._began
-        text = f"{c['windows']} windows and {c['events']} events from {len(self.devices)} devices in {seconds:.0f} s"
+        windows, events = _counted(c["windows"], "window"), _counted(c["events"], "event")
+        text = f"{windows} and {events} from {_counted(len(self.devices), 'device')} in {seconds:.0f} s"
         if c["judged"]:
             text += f"; {c['right']} of {c['judged']} starts agree with the simulated scene"
         return text
@@ -161,6 +162,10 @@ class View:
             f"{_clock(event.time)}  {event.task}  {event.phase:<6}  {event.label:<14}  "
             f"{event.confidence:4.0%}  {_sources(event)}{seen}"
         )
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" + "s" * (count != 1)
 
 
 def _clock(text: str) -> str:

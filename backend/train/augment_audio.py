@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from backend.choices import CHECKED, Amount, Share
+from backend.choices import CHECKED, Amount, Range, Share
 from backend.data.recording import Recording, Segments, Track
 from backend.tasks import TASKS
 from edge.clock import SECOND
@@ -47,9 +47,9 @@ class SoundVariety:
     gain_db: Amount = 10.0
     mixed: Share = 0.5
     noisy: Share = 0.3
-    noise_db: tuple[float, float] = (5.0, 40.0)
+    noise_db: Range = (5.0, 40.0)
     quiet: Share = 0.4
-    quiet_db: tuple[float, float] = (-80.0, -50.0)
+    quiet_db: Range = (-80.0, -50.0)
     followed: Share = 0.35
     pause_s: Amount = 4.0
 

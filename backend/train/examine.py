@@ -6,17 +6,19 @@ elsewhere); how they are computed is `evaluate` and `scores`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as Many
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 
 from backend.checkpoint import Checkpoint
 from backend.data import DATASETS, Dataset
-from backend.data.recording import Recording, Sequence
+from backend.data.recording import Recording, Recordings, Sequence
 from backend.model.sensorlm import Predictor
 from backend.tasks import TASKS
 from backend.train import scores
@@ -34,10 +36,19 @@ def find_dataset(name: str) -> Dataset:
     return DATASETS[name]
 
 
-def examine(name: str, root: Path, checkpoint: Checkpoint) -> dict[str, Any]:
+def read_aloud(name: str, read: Callable[[Path], Recordings], root: Path, console: Console) -> Recordings:
+    """The recordings that `read` finds under `root`; the console is told before, and how long it took."""
+    console.print(f"reading {name} in {root} ...", soft_wrap=True)
+    began = time.monotonic()
+    found = read(root)
+    console.print(f"{len(found)} recordings of {name} in {time.monotonic() - began:.1f} s")
+    return found
+
+
+def examine(name: str, root: Path, checkpoint: Checkpoint, console: Console | None = None) -> dict[str, Any]:
     """The report on every recording under `root`, with a word on which people the checkpoint had seen."""
     dataset = find_dataset(name)
-    recordings = (dataset.unseen or dataset.read)(root)
+    recordings = read_aloud(name, dataset.unseen or dataset.read, root, console or Console(quiet=True))
     roles = checkpoint.record.get("people", {}).get(name, {})
     seen, calibrated = set(roles.get("train", [])), set(roles.get("validation", []))
     people = {r.person for r in recordings}
@@ -111,8 +122,12 @@ def pool_clips(predictor: Predictor, sequences: list[Sequence], task: str) -> De
     return pooled(decide(predictor, sequences, task), task, truth)
 
 
-STUDENT_T = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}
-"""97.5 % quantiles of Student's t by degrees of freedom; beyond the table the normal one is near enough."""
+STUDENT_T = {
+    1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26, 10: 2.23,
+    11: 2.20, 12: 2.18, 13: 2.16, 14: 2.14, 15: 2.13, 16: 2.12, 17: 2.11, 18: 2.10, 19: 2.09, 20: 2.09,
+    21: 2.08, 22: 2.07, 23: 2.07, 24: 2.06, 25: 2.06, 26: 2.06, 27: 2.05, 28: 2.05, 29: 2.05, 30: 2.04,
+}  # fmt: skip
+"""97.5 % quantiles of Student's t by degrees of freedom; beyond the table its last one, which is a little wide."""
 
 
 HEADLINE = ("accuracy", "balanced_accuracy", "macro_f1", "f1", "ece")
@@ -129,15 +144,16 @@ def summary(name: str, seeds: Mapping[int, list[dict[str, Any]]]) -> dict[str, A
     first = next(iter(seeds.values()))
     table_SFK = np.array([[[report[k] for k in HEADLINE] for report in folds] for folds in seeds.values()])
     fold_FK, seed_SK = table_SFK.mean(0), table_SFK.mean(1)
-    t = STUDENT_T.get(len(fold_FK) - 1, 1.96)
+    t = STUDENT_T[min(len(fold_FK) - 1, max(STUDENT_T))]
     mean, error = _rounded(fold_FK.mean(0)), t * fold_FK.std(0, ddof=1) / len(fold_FK) ** 0.5
     confusion = np.sum([report["confusion"] for report in reports], 0)
+    unit = find_dataset(name).unit
     result: dict[str, Any] = {
         "dataset": name,
         "task": first[0]["task"],
         "labels": first[0]["labels"],
         "split": {
-            "kind": f"{len(first)} folds, people left out",
+            "kind": f"{len(first)} folds, {'people' if unit == 'person' else f'{unit}s'} left out",
             "folds": len(first),
             "seeds": len(seeds),
         },

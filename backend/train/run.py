@@ -7,7 +7,8 @@ complete in a run's folder is kept and not done again. What a step is, is `loop`
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -20,24 +21,24 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from backend.checkpoint import Checkpoint, save_checkpoint
 from backend.data import DATASETS, Recordings
 from backend.model.sensorlm import Predictor, SensorModel
-from backend.recipes import TrainConfig, config_from_json
+from backend.recipes import SEEDS, TrainConfig, config_from_json
 from backend.tasks import TASKS
 from backend.train.card import model_card
 from backend.train.evaluate import calibrate, cut_all
-from backend.train.examine import examine_recordings, summary
+from backend.train.examine import examine_recordings, read_aloud, summary
 from backend.train.loop import METRICS, STATE, State, load_state, new_state, run_steps, saved_steps
 from backend.train.pictures import draw_confusion, draw_curves
 from backend.train.source import Mixture, Source, Split, check_folds, split_all
 from broker.errors import CheckpointError, ConfigError, DataError
 
 CONFIG, TESTED, FOLDS = "train.json", "test.json", "folds.json"
+FOLDS_FILES = (FOLDS, *(f"confusion-{name}.png" for name in DATASETS))
+"""What a run over folds writes into its folder, beside the folds' own."""
 RUN_FILES = (
-    CONFIG, STATE, METRICS, TESTED, FOLDS, "validation.json", "config.json", "model.safetensors", "MODEL_CARD.md",
-    "curves.png", "confusion-*.png",
+    CONFIG, STATE, METRICS, TESTED, "validation.json", "config.json", "model.safetensors", "MODEL_CARD.md",
+    "curves.png", *(f"confusion-{name}-{task}.png" for name in DATASETS for task in TASKS),
 )  # fmt: skip
-"""What a run writes into its folder."""
-RUN_FOLDERS = ("fold-*", "seed-*", "seed-*/fold-*")
-"""Where under its folder a run over folds and seeds writes."""
+"""What one training writes into its folder."""
 
 
 def train(
@@ -45,19 +46,33 @@ def train(
 ) -> Checkpoint:
     """One run into the folder `out`, from the datasets under `root`. Measures on validation people.
 
-    With `resume` a run that was interrupted (KeyboardInterrupt) goes on; with `overwrite` a run there is removed first.
+    With `resume` a run that was interrupted (KeyboardInterrupt) goes on; with `overwrite` a run there is removed, once
+    the data are read and the new one can begin.
 
     Raises:
         ConfigError: there is a run in `out` and neither is set, or none to resume, or one of another configuration.
         CheckpointError: what is to be resumed is damaged.
         DataError: the data cannot be read, or nobody is left to learn from.
     """
-    make_room(out, resume, overwrite)
-    if resume and not (out / CONFIG).is_file():
-        raise ConfigError(f"{out}: nothing to resume, {CONFIG} is missing; train without --resume")
-    agree(config, out)
-    state = state_of(config, out)
-    splits = split_all(config, read_all(config, root))
+    there = standing(out, resume, overwrite)
+    if resume:
+        if not (out / CONFIG).is_file():
+            of_folds = any(map(_is_run, _numbered(out, "fold")))
+            remedy = "it holds folds: name --folds, too" if of_folds else "train without --resume"
+            raise ConfigError(f"{out}: nothing to resume, {CONFIG} is missing; {remedy}")
+        agree(config, out)
+        state = state_of(config, out)
+    try:
+        splits = split_all(config, read_all(config, root, console))
+        _loss_weights(splits, config)
+    except KeyboardInterrupt:
+        if not there:
+            agree(config, out)  # as a run of no steps, so that --resume goes on
+        raise
+    if not resume:
+        make_room(out, there)
+        agree(config, out)
+        state = state_of(config, out)
     checkpoint = fit(state, config, splits, out, console)
     validation = {name: s.validation for name, s in splits.items() if s.validation}
     reports = {}
@@ -91,9 +106,15 @@ def train_folds(
     `out`/seed-S/fold-0 ..., which is where `--set seed=S --out OUT/seed-S` puts them, too. With `resume` trainings that
     are done are taken as they are, and others go on or begin. Raises as `train` does.
     """
-    make_room(out, resume, overwrite)
-    found = read_all(config, root)
+    if config.seed + seeds > SEEDS:
+        raise ConfigError(f"--seeds {seeds} from seed {config.seed} on: the last would be beyond {SEEDS - 1}; use less")
+    there = standing(out, resume, overwrite, folds=True)
+    found = read_all(config, root, console)
     check_folds(config, found)
+    for fold in range(config.folds):
+        _loss_weights(split_all(replace(config, fold=fold), found), config)
+    if not resume:
+        make_room(out, there)
     tested: dict[int, list[dict[str, Any]]] = {}
     for seed in range(config.seed, config.seed + seeds):
         home = out if seed == config.seed else out / f"seed-{seed}"
@@ -134,35 +155,73 @@ def _tested(
     return reports
 
 
-def make_room(out: Path, resume: bool, overwrite: bool) -> None:
-    """Make a folder in which nothing lies that a run could mistake for its own.
+def standing(out: Path, resume: bool, overwrite: bool, *, folds: bool = False) -> list[Path]:
+    """The files of the run in `out` that gives way to a new one; with `folds` those of every fold and seed.
+
+    Nothing is touched here.
 
     Raises:
-        ConfigError: there is a run, and it is to be neither resumed nor overwritten; or it is to be both.
+        ConfigError: there is a run, and it is to be neither resumed nor overwritten; or it is to be both; or a file
+            that no run has written is in the way.
     """
     if resume and overwrite:
         raise ConfigError("--resume goes on with the run in OUT, --overwrite removes it; choose one")
-    there = sorted(_run_files(out))
+    there = _run_files(out, folds=folds)
     if there and not (resume or overwrite):
         raise ConfigError(
             f"{out}: holds a run ({there[0].relative_to(out)}); go on with it by --resume, or give another --out, "
             "or replace it by --overwrite"
         )
-    if overwrite:
-        for path in there:
-            path.unlink()
+    written = _among(_folds_of(out), RUN_FILES) if folds else _among([out], set(RUN_FILES) - {TESTED})
+    others = sorted(set(written) - set(there))
+    if others and not resume:
+        raise ConfigError(
+            f"{out}: {others[0].relative_to(out)} is in the way, and no run's ({CONFIG} is missing beside it); "
+            "move it, or give another --out"
+        )
+    return there
+
+
+def make_room(out: Path, there: Iterable[Path]) -> None:
+    """Make the folder, and remove the files of the run that was there."""
+    for path in there:
+        path.unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)
 
 
-def _run_files(out: Path) -> Iterator[Path]:
-    for folder in (out, *(folder for pattern in RUN_FOLDERS for folder in out.glob(pattern))):
-        for pattern in RUN_FILES:
-            yield from folder.glob(pattern)
+def _run_files(out: Path, *, folds: bool) -> list[Path]:
+    """What is a run's in `out`, and with `folds` in its folds' folders, if they hold a configuration or a state."""
+    found = set(_among(filter(_is_run, [out]), RUN_FILES))
+    for home in [out, *_numbered(out, "seed")] if folds else []:
+        trained = [folder for folder in _numbered(home, "fold") if _is_run(folder)]
+        found.update(_among(trained, RUN_FILES))
+        if trained or (home / FOLDS).is_file():
+            found.update(_among([home], FOLDS_FILES))
+    return sorted(found)
+
+
+def _folds_of(out: Path) -> list[Path]:
+    return [folder for home in (out, *_numbered(out, "seed")) for folder in _numbered(home, "fold")]
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / CONFIG).is_file() or (folder / STATE).is_file()
+
+
+def _numbered(folder: Path, name: str) -> list[Path]:
+    """The folders fold-0, fold-1 ... (or seed-1 ...) in a folder."""
+    return sorted(path for path in folder.glob(f"{name}-*") if re.fullmatch(rf"{name}-\d+", path.name))
+
+
+def _among(folders: Iterable[Path], names: Iterable[str]) -> Iterator[Path]:
+    """Those of the files that are there."""
+    names = tuple(names)
+    return (folder / name for folder in folders for name in names if (folder / name).is_file())
 
 
 def kept(out: Path) -> str:
     """What an interrupted run has on disk, in words."""
-    folders = {path.parent for path in _run_files(out)}
+    folders = [out] if _is_run(out) else _folds_of(out)
     steps = [saved for saved in map(saved_steps, folders) if saved]
     if not steps:
         return "no step was saved"
@@ -180,7 +239,8 @@ def agree(config: TrainConfig, out: Path) -> None:
     path = out / CONFIG
     if not path.is_file():
         if there := [name for name in (STATE, TESTED) if (out / name).is_file()]:
-            raise CheckpointError(f"{path}: missing beside {there[0]}; train anew with --overwrite")
+            remedy = "train anew with --overwrite" if there[0] == STATE else f"remove {there[0]}"
+            raise CheckpointError(f"{path}: missing beside {there[0]}; {remedy}")
         out.mkdir(parents=True, exist_ok=True)
         _write_json(path, config.to_json())
     try:
@@ -201,9 +261,9 @@ def state_of(config: TrainConfig, out: Path) -> State:
     return new_state(config)
 
 
-def read_all(config: TrainConfig, root: Path) -> dict[str, Recordings]:
+def read_all(config: TrainConfig, root: Path, console: Console) -> dict[str, Recordings]:
     """The recordings of every dataset of the configuration; raises DataError, which names the file."""
-    return {name: DATASETS[name].read(root) for name in config.datasets}
+    return {name: read_aloud(name, DATASETS[name].read, root, console) for name in config.datasets}
 
 
 def fit(state: State, config: TrainConfig, splits: dict[str, Split], out: Path, console: Console) -> Checkpoint:
@@ -254,14 +314,14 @@ def _with_progress(
     """Run the steps under a progress bar; where there is no terminal, a line every tenth of the way."""
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
-        TextColumn("loss {task.fields[loss]:.3f}"),
+        TextColumn("{task.fields[loss]}"),
     )  # fmt: skip
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         name = _title(config)
-        bar = progress.add_task(name, total=config.steps, completed=state.step, loss=float("nan"))
+        bar = progress.add_task(name, total=config.steps, completed=state.step, loss="")
 
         def report(line: dict[str, float]) -> None:
-            progress.update(bar, completed=line["step"], loss=line["loss"])
+            progress.update(bar, completed=line["step"], loss=f"loss {line['loss']:.3f}")
             if not console.is_terminal and line["step"] % max(1, config.steps // 10) == 0:
                 console.print(f"{name} step {line['step']}/{config.steps} loss {line['loss']:.3f}")
 
