@@ -1,5 +1,5 @@
 # Everything a person types, each on a machine that has only Python 3.11+ and make:
-#   make demo     three simulated devices, a broker, the backend and a live view of events
+#   make demo     simulated devices, a broker, the backend and a live view of events
 #   make test     the tests
 #   make lint     style, types, the stack of imports
 #   make faults   kill backend, broker and devices at random; nothing may be lost

@@ -1,7 +1,8 @@
 """A trained model on disk: `model.safetensors` (weights) beside `config.json` (everything else). No pickle.
 
 Calibration (temperature per task), event thresholds, the digests of the encoders and the record of the training
-travel with the weights, so that a checkpoint answers the same wherever it is loaded.
+travel with the weights, so that a checkpoint answers the same wherever it is loaded. Auxiliary heads, which only
+training asks, stay behind.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
+from torch import Tensor
 
 from backend.model.sensorlm import ModelConfig, SensorModel
-from backend.tasks import TASKS
 from broker.errors import CheckpointError
 
-FORMAT = 1
+FORMAT = 2
+AUXILIARY = "unimodal."
 PRETRAINED = Path(__file__).parent / "pretrained"
 """The checkpoint that comes with the package."""
 
@@ -42,17 +44,21 @@ class Checkpoint:
     def digest(self) -> str:
         """sha256 hex of all weights, the configuration and the calibration: the identity of the decisions."""
         sha = hashlib.sha256(json.dumps(self.settings(), sort_keys=True).encode())
-        for name, value in sorted(self.model.state_dict().items()):
+        for name, value in sorted(self.weights().items()):
             sha.update(name.encode())
-            sha.update(value.detach().cpu().contiguous().numpy().tobytes())
+            sha.update(value.numpy().tobytes())
         return sha.hexdigest()
+
+    def weights(self) -> dict[str, Tensor]:
+        """All weights that decisions depend on."""
+        state = self.model.state_dict().items()
+        return {name: value.detach().cpu().contiguous() for name, value in state if not name.startswith(AUXILIARY)}
 
     def settings(self) -> dict[str, Any]:
         """What decisions depend on besides the weights."""
         return {
             "format": FORMAT,
             "model": self.model.config.to_json(),
-            "labels": {task: list(TASKS[task].labels) for task in self.model.config.tasks},
             "temperatures": self.temperatures,
             "thresholds": self.thresholds,
         }
@@ -61,14 +67,13 @@ class Checkpoint:
 def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
     """Write both files into `folder`, each complete or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: value.detach().cpu().contiguous() for name, value in checkpoint.model.state_dict().items()}
     config = {
         **checkpoint.settings(),
         "encoders": checkpoint.encoders,
         "digest": checkpoint.digest,
         "training": checkpoint.record,
     }
-    (folder / "model.safetensors.part").write_bytes(save(weights))
+    (folder / "model.safetensors.part").write_bytes(save(checkpoint.weights()))
     (folder / "config.json.part").write_text(json.dumps(config, indent=1) + "\n")
     for name in ("model.safetensors", "config.json"):
         (folder / f"{name}.part").replace(folder / name)
@@ -87,17 +92,16 @@ def load_checkpoint(where: Path | str | None = None) -> Checkpoint:
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         config = config if isinstance(config, dict) else {}
         raise CheckpointError(f"checkpoint {folder}: format {config.get('format')!r}, this version reads {FORMAT}")
-    missing = [name for name in ("model", "labels", "temperatures", "thresholds", "digest") if name not in config]
+    missing = [name for name in ("model", "temperatures", "thresholds", "digest") if name not in config]
     if missing:
         raise CheckpointError(f"checkpoint {folder}: config.json lacks {', '.join(missing)}; train it again")
-    for task, labels in config["labels"].items():
-        if task not in TASKS or tuple(labels) != TASKS[task].labels:
-            raise CheckpointError(f"checkpoint {folder}: labels of {task!r} differ from this version's; train it again")
     model = SensorModel(ModelConfig.from_json(config["model"]))
     try:
-        model.load_state_dict(weights)
+        lacking, strange = model.load_state_dict(weights, strict=False)
     except RuntimeError as error:
         raise CheckpointError(f"checkpoint {folder}: weights do not fit the configuration ({error})") from error
+    if unfit := [name for name in (*lacking, *strange) if not name.startswith(AUXILIARY)]:
+        raise CheckpointError(f"checkpoint {folder}: weights do not fit the configuration ({unfit[0]})")
     model.eval()
     checkpoint = Checkpoint(model, config["temperatures"], config["thresholds"], config.get("training", {}))
     if checkpoint.digest != config["digest"]:

@@ -1,4 +1,4 @@
-"""`backend`: train | eval | info | serve | demo. Only typer glue; each command's body is a module of its own.
+"""`backend`: train | eval | info | data | serve | demo. Only typer glue; each command's body is a module of its own.
 
 Heavy imports stand inside the commands, so that `backend --help` answers at once.
 """
@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from backend.data.command import data
 from backend.demo.command import demo
 from backend.serve.command import serve
 from broker.command import new_app, run
@@ -17,6 +18,7 @@ from broker.command import new_app, run
 app = new_app("Train, measure and serve the sensor model.")
 app.command()(serve)
 app.command()(demo)
+app.add_typer(data, name="data")
 
 
 @app.command()
@@ -55,7 +57,7 @@ def train(
 
 @app.command("eval")
 def evaluate(
-    dataset: Annotated[str, typer.Option(help="sp_sw_har, esc10 or synthetic")],
+    dataset: Annotated[str, typer.Option(help="one of those that `backend data list` names")],
     root: Annotated[Path, typer.Option(help="the dataset's folder or its parent", exists=True, file_okay=False)],
     json_path: Annotated[Path | None, typer.Option("--json", help="file for the whole report", dir_okay=False)] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="folder of a checkpoint; default: the bundled")] = None,
@@ -66,18 +68,14 @@ def evaluate(
     from rich.console import Console
 
     from backend.checkpoint import load_checkpoint
-    from backend.train.examine import examine
+    from backend.train.examine import examine, figures
 
     report = examine(dataset, root, load_checkpoint(checkpoint), Console(stderr=True))
     if json_path:
         json_path.parent.mkdir(parents=True, exist_ok=True)
         json_path.write_text(json.dumps(report, indent=1) + "\n")
-    interval = report["interval"]["accuracy"]
-    spread = "[{:.4f}, {:.4f}]".format(*interval) if interval else "(one person: no interval)"
-    typer.echo(
-        f"{dataset} {report['task']}: accuracy {report['accuracy']:.4f} {spread}, "
-        f"macro-F1 {report['macro_f1']:.4f}, ECE {report['ece']:.3f}, n {report['n']}"
-    )
+    for one in (report, *report.get("tasks", {}).values()):
+        typer.echo(f"{dataset} {figures(one)}")
 
 
 @app.command()

@@ -6,7 +6,9 @@ from rich.console import Console
 from rich.table import Table
 
 from backend.checkpoint import Checkpoint
-from backend.tasks import TASKS
+from backend.tasks import Classification, Regression
+
+_MANY = 50  # points that nobody wants to read one by one
 
 
 def show(checkpoint: Checkpoint, console: Console) -> None:
@@ -30,12 +32,18 @@ def show(checkpoint: Checkpoint, console: Console) -> None:
 def _tasks(checkpoint: Checkpoint) -> Table:
     table = Table(title="What it decides", title_justify="left", show_lines=True)
     table.add_column("task", no_wrap=True)
-    for column in ("from", "threshold", "labels"):
+    for column in ("from", "threshold", "answers"):
         table.add_column(column)
-    for name in checkpoint.model.config.tasks:
-        task = TASKS[name]
-        threshold = checkpoint.thresholds.get(name, task.rule.on)
-        table.add_row(name, ", ".join(sorted(task.modalities)), f"{threshold:g}", ", ".join(task.labels))
+    known = set(checkpoint.model.config.modalities)
+    for name, task in checkpoint.model.tasks.items():
+        senses = ", ".join(sorted(task.modalities & known))
+        if isinstance(task, Classification):
+            threshold = f"{checkpoint.thresholds.get(name, task.rule.on):g}"
+            table.add_row(name, senses, threshold, ", ".join(task.labels))
+        else:
+            assert isinstance(task, Regression)
+            points = ", ".join(task.points) if len(task.points) <= _MANY else f"{len(task.points)} points"
+            table.add_row(name, senses, "", f"{points}: {', '.join(task.axes)} in {task.unit}")
     return table
 
 

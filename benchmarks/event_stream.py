@@ -30,13 +30,13 @@ from backend.model.sensorlm import Decision, Predictor
 from backend.moment import StreamWindow
 from backend.serve.engine import served_rule
 from backend.serve.events import Track, step
-from backend.tasks import TASKS, EventRule
+from backend.tasks import EventRule
+from backend.tasks.events import EVENTS as TASK
 from backend.train.examine import STUDENT_T
 from broker.errors import DataError
 from edge.sensors import Reading
 from edge.windows import Stream, WindowCutter
 
-TASK = TASKS["event-detection"]
 STREAM = Stream("audio", "audio", "room")
 RATE, SECOND = round(STREAM.rate), 1_000_000_000
 SPLIT_S = 2.0

@@ -26,7 +26,6 @@ import numpy as np
 from backend.checkpoint import load_checkpoint
 from backend.data import DATASETS
 from backend.model.sensorlm import Predictor
-from backend.tasks import TASKS
 from backend.train import scores
 from backend.train.evaluate import Decided, cut_all, decide
 from backend.train.examine import STUDENT_T
@@ -114,14 +113,14 @@ def compare(streamed: Found, expected: Decided) -> dict[str, Any]:
     keys = list(zip(expected.person.tolist(), expected.slot.tolist(), strict=True))
     held = [n for n, key in enumerate(keys) if key in streamed]
     got = np.array([streamed[keys[n]] for n in held])
-    want, true, person = expected.probs[held], expected.true[held], expected.person[held]
+    want, true, person = expected.said[held], expected.true[held], expected.person[held]
     return {
         "windows": len(keys),
         "missing": len(keys) - len(held),
         "labels_that_differ": int((got.argmax(1) != want.argmax(1)).sum()),
         "largest_difference_of_a_probability": round(float(np.abs(got - want).max()), 6),
-        "report": scores.report(got, true, person, TASKS[TASK].labels),
-        "offline_accuracy": round(float((expected.probs.argmax(1) == expected.true).mean()), 4),
+        "report": scores.report(got, true, person, expected.outputs),
+        "offline_accuracy": round(float((expected.said.argmax(1) == expected.true).mean()), 4),
     }
 
 

@@ -4,6 +4,7 @@
     Status   JSON      what a device is and which streams it sends; retained     device -> everyone
     Ack      JSON      every frame of an epoch up to `seq` is committed          backend -> device
     Event    JSON      something started, goes on or ended                       backend -> everyone
+    Estimate JSON      where something is: points, joints, a map of depth        backend -> everyone
 
 Evolution: every message carries `v`. A new field has a default. No field is removed, given another type or
 another meaning. Unknown fields are skipped. `tests/golden/` keeps the bytes of every version.
@@ -39,6 +40,7 @@ State = Literal["online", "offline"]
 
 _DTYPES: dict[str, np.dtype[Any]] = {name: np.dtype("<" + name) for name in get_args(Dtype)}
 _MAX_TEXT, _MAX_ITEMS, _MAX_DIMS = 256, 128, 4
+_MAX_VALUES = 1 << 14  # of an estimate
 _MAX_FIELDS_BYTES = (
     16 << 10
 )  # of all fields but `data`: lists of lists of maps would take 70 times their size in memory
@@ -155,6 +157,31 @@ class Event:
     v: int = VERSION
 
 
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Where something is, as one task sees a group's moment.
+
+    `values` are row by row in `shape`, in `unit`; `names` are those of the rows (joints ...) where they have any,
+    `axes` those of the columns. `time` is ISO 8601 UTC, the end of the window. Estimates are not kept: whoever listens
+    has them.
+    """
+
+    id: str
+    site: str
+    group: str
+    task: str
+    time: str
+    unit: str
+    shape: tuple[int, ...]
+    names: tuple[str, ...]
+    axes: tuple[str, ...]
+    values: tuple[float, ...]
+    attribution: dict[str, float]
+    model: str
+    trace: str = ""
+    v: int = VERSION
+
+
 def event_id(site: str, group: str, task: str, window_t0: int, model: str, phase: Phase) -> str:
     """Identity of an event: the same window, judged again by the same model, gives the same id (32 hex digits).
 
@@ -227,7 +254,7 @@ def decode_frame(payload: bytes, limit: int = LIMIT) -> Frame:
     )
 
 
-def encode_json(message: Status | Ack | Event) -> bytes:
+def encode_json(message: Status | Ack | Event | Estimate) -> bytes:
     """A message as one line of JSON, keys in the order of the definition."""
     return json.dumps(asdict(message), separators=(",", ":"), allow_nan=False).encode()
 
@@ -272,6 +299,33 @@ def decode_event(payload: bytes) -> Event:
         episode=take.text("episode"),
         attribution=take.numbers("attribution"),
         facts=take.numbers("facts"),
+        model=take.text("model"),
+        trace=take.text("trace", default=""),
+        v=take.body["v"],
+    )
+
+
+def decode_estimate(payload: bytes) -> Estimate:
+    """The estimate in a JSON payload. Raises `MessageError`."""
+    take = _json_fields(payload)
+    shape = tuple(take.list("shape", _MAX_DIMS, int))
+    values = tuple(float(value) for value in take.list("values", _MAX_VALUES, (int, float)))
+    if not all(abs(value) < 1e300 for value in values):  # false for NaN, too
+        raise MessageError("values", "values must be finite numbers")
+    if math.prod(shape) != len(values):
+        raise MessageError("shape", f"shape {shape} does not fit {len(values)} values")
+    return Estimate(
+        id=take.text("id"),
+        site=take.text("site"),
+        group=take.text("group"),
+        task=take.text("task"),
+        time=take.text("time"),
+        unit=take.text("unit"),
+        shape=shape,
+        names=tuple(take.list("names", _MAX_ITEMS, str)),
+        axes=tuple(take.list("axes", _MAX_ITEMS, str)),
+        values=values,
+        attribution=take.numbers("attribution"),
         model=take.text("model"),
         trace=take.text("trace", default=""),
         v=take.body["v"],
@@ -324,6 +378,12 @@ class _Fields:
             raise MessageError(name, f"{name} must be a number in {low:g}..{high:g}, not {value!r:.40}")
         return float(value)
 
+    def list(self, name: str, most: int, kind: type | tuple[type, ...]) -> list[Any]:
+        value = self._get(name, None)
+        if not isinstance(value, list) or len(value) > most or not all(_is_plain(item, kind) for item in value):
+            raise MessageError(name, f"{name} must be a list of at most {most} {_PLAIN[kind]}")
+        return value
+
     def numbers(self, name: str) -> dict[str, float]:
         value = self._get(name, {})
         if not isinstance(value, dict) or len(value) > _MAX_ITEMS:
@@ -334,6 +394,15 @@ class _Fields:
             if type(number) not in (int, float) or not abs(number) < 1e300:  # false for NaN, too
                 raise MessageError(name, f"{name}.{key[:40]} must be a finite number")
         return {key: float(number) for key, number in value.items()}
+
+
+_PLAIN: dict[type | tuple[type, ...], str] = {int: "integers", str: "short strings", (int, float): "numbers"}
+
+
+def _is_plain(item: object, kind: type | tuple[type, ...]) -> bool:
+    return (
+        isinstance(item, kind) and not isinstance(item, bool) and (not isinstance(item, str) or len(item) <= _MAX_TEXT)
+    )
 
 
 def _check_fields(payload: bytes, caps: dict[str, int]) -> None:

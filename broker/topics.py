@@ -4,6 +4,7 @@ iotlm/frames/{site}/{device}/{stream}    Frame, msgpack
 iotlm/acks/{site}/{device}               Ack, JSON
 iotlm/status/{site}/{device}             Status, JSON, retained
 iotlm/events/{site}/{group}/{task}       Event, JSON
+iotlm/estimates/{site}/{group}/{task}    Estimate, JSON
 """
 
 import re
@@ -15,6 +16,7 @@ ROOT = "iotlm"
 FRAMES_ALL = f"{ROOT}/frames/+/+/+"
 STATUS_ALL = f"{ROOT}/status/+/+"
 EVENTS_ALL = f"{ROOT}/events/#"
+ESTIMATES_ALL = f"{ROOT}/estimates/#"
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
@@ -66,13 +68,23 @@ class EventTopic:
     task: str
 
 
-Topic = FrameTopic | AckTopic | StatusTopic | EventTopic
+@dataclass(frozen=True, slots=True)
+class EstimateTopic:
+    """Where something of one group is, as one task sees it."""
 
-_KINDS: dict[str, tuple[type[FrameTopic | AckTopic | StatusTopic | EventTopic], int]] = {
+    site: str
+    group: str
+    task: str
+
+
+Topic = FrameTopic | AckTopic | StatusTopic | EventTopic | EstimateTopic
+
+_KINDS: dict[str, tuple[type[Topic], int]] = {
     "frames": (FrameTopic, 3),
     "acks": (AckTopic, 2),
     "status": (StatusTopic, 2),
     "events": (EventTopic, 3),
+    "estimates": (EstimateTopic, 3),
 }
 
 
@@ -94,6 +106,11 @@ def status(site: str, device: str) -> str:
 def events(site: str, group: str, task: str) -> str:
     """Topic of one group's events of one task."""
     return _build("events", site=site, group=group, task=task)
+
+
+def estimates(site: str, group: str, task: str) -> str:
+    """Topic of one group's estimates of one task."""
+    return _build("estimates", site=site, group=group, task=task)
 
 
 def parse(topic: str) -> Topic:

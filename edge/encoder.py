@@ -1,11 +1,12 @@
 """An encoder on the device: an ONNX file that says of itself what it takes, run on one core.
 
-Modality, rate, window and identity are read from the file's metadata, which `export` writes: nothing has to be
+Modality, rate, window, shape and identity are read from the file's metadata, which `export` writes: nothing has to be
 configured twice. Bytes are loaded, never a path, and a file that refers to other files is refused before the runtime
 sees it: a model from elsewhere must not read what it likes. This module knows nothing of the wire.
 """
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from broker.errors import CheckpointError, ConfigError
+from broker.modalities import MODALITIES
 from edge import onnxfile
 from edge.windows import Stream
 
 FORMAT = "1"
 _MAX_NUMBERS = 1 << 22  # in a window or in its tokens
+_SHAPE = re.compile(r"[0-9]{1,7}(,[0-9]{1,7}){1,3}")
 _HALF_MAX = float(np.finfo(np.float16).max)
 
 
@@ -35,6 +38,7 @@ class Encoder:
 
     modality: str
     channels: int
+    shape: tuple[int, ...]  # of one window: (T, C), (H, W, C) or (T, H, W, C)
     units: str
     rate: float
     window_s: float
@@ -70,26 +74,32 @@ class Encoder:
         if wanted not in self._session.get_providers():  # it falls back to the CPU without a word
             raise ConfigError(f"{self._name}: provider {provider!r} does not start; check the driver and its version")
         self._describe(metadata)
-        self.encode(np.zeros((self.samples, self.channels), np.float32))  # a wrong graph fails now, not in the field
+        self.encode(np.zeros(self.shape, np.float32))  # a wrong graph fails now, not in the field
 
     @property
-    def samples(self) -> int:
-        """Samples T of a window on the encoder's grid."""
-        return round(self.rate * self.window_s)
+    def size(self) -> tuple[int, int]:
+        """Height and width of the frames that it takes; (0, 0) if it takes a series."""
+        return (self.shape[-3], self.shape[-2]) if len(self.shape) > 2 else (0, 0)
 
     def check(self, stream: Stream) -> None:
         """Raise `ConfigError` unless the stream's windows are what this encoder takes."""
-        for name in ("modality", "rate", "window_s"):
+        # A frame is the same at whatever rate a camera works.
+        names = ("modality", "window_s", "size", *(("rate",) if "time" in MODALITIES[self.modality].axes else ()))
+        for name in names:
             mine, its = getattr(self, name), getattr(stream, name)
             if mine != its:
                 raise ConfigError(f"stream {stream.name}: {name} is {its}, its encoder {self._name} takes {mine}")
 
     def encode(self, values: NDArray[np.float32]) -> tuple[NDArray[np.float16], float]:
-        """Tokens (K, d) float16 and quality 0..1 of a window (T, C) in the modality's units.
+        """Tokens (K, d) float16 and quality 0..1 of a window of `shape` in the modality's units.
+
+        As in training, a series may lack channels that its modality need not have (they are zero), or bring some that
+        the encoder does not look at.
 
         Raises:
             CheckpointError: the model fails, or its answer has another shape than it claims or is not finite.
         """
+        values = self._fitted(values)
         try:
             tokens, quality = self._session.run(["tokens", "quality"], {"x": values[np.newaxis]})
         except Exception as error:  # as above
@@ -102,6 +112,14 @@ class Encoder:
         if not (np.isfinite(tokens).all() and math.isfinite(quality[0])):
             raise CheckpointError(f"{self._name}: gives numbers that are not finite")
         return np.clip(tokens[0], -_HALF_MAX, _HALF_MAX).astype(np.float16), min(max(float(quality[0]), 0.0), 1.0)
+
+    def _fitted(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        there = values.shape[-1]
+        if there == self.channels or not MODALITIES[self.modality].takes(there):
+            return values  # the runtime says what is wrong with the latter
+        fitted = np.zeros((*values.shape[:-1], self.channels), np.float32)
+        fitted[..., :there] = values[..., : self.channels]
+        return fitted
 
     def _check_file(self, model: bytes) -> None:
         try:
@@ -124,14 +142,37 @@ class Encoder:
             self.tokens, self.dim, self.channels = (int(entry(key)) for key in ("tokens", "dim", "channels"))
         except ValueError as error:
             raise CheckpointError(f"{self._name}: metadata: {error}") from None
+        self.modality, self.units = entry("modality"), entry("units")
+        self.digest, self.precision = entry("digest"), entry("precision")
         sizes = (self.rate * self.window_s * self.channels, self.tokens * self.dim)
         if not (self.rate > 0 and 0 < self.hop_s <= self.window_s and all(1 <= size <= _MAX_NUMBERS for size in sizes)):
             raise CheckpointError(
                 f"{self._name}: metadata: {self.rate:g} Hz, window {self.window_s:g} s, hop {self.hop_s:g} s, "
                 f"{self.channels} channels, {self.tokens} tokens of {self.dim} make no encoder"
             )
-        self.modality, self.units = entry("modality"), entry("units")
-        self.digest, self.precision = entry("digest"), entry("precision")
+        if self.modality not in MODALITIES:
+            raise CheckpointError(f"{self._name}: modality {self.modality!r} is none of {', '.join(MODALITIES)}")
+        samples = round(self.rate * self.window_s)
+        # The first files were of series only, and did not state their shape.
+        self.shape = self._shape(metadata.get("iotlm.shape", f"{samples},{self.channels}"), samples)
+
+    def _shape(self, text: str, samples: int) -> tuple[int, ...]:
+        """The shape in a file's metadata, which must be one of the modality's windows."""
+        row = MODALITIES[self.modality]
+        shape = tuple(map(int, text.split(","))) if _SHAPE.fullmatch(text) else ()
+        fits = (
+            len(shape) == len(row.axes) + 1
+            and 1 <= math.prod(shape) <= _MAX_NUMBERS
+            and (row.axes[0] != "time" or shape[0] == samples)
+            and shape[-1] == self.channels
+            and row.takes(self.channels)
+        )
+        if not fits:
+            raise CheckpointError(
+                f"{self._name}: metadata: shape {text[:40]!r}, {samples} points in time and {self.channels} channels "
+                f"make no encoder of {self.modality}: its windows have {', '.join(row.axes)} and channels"
+            )
+        return shape
 
 
 def _read(path: Path) -> bytes:

@@ -7,6 +7,7 @@ that fails is opened again here, and nowhere else. It refuses to know about the 
 
 import hashlib
 import logging
+import math
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
 
@@ -14,16 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from broker.errors import ConfigError, IotlmError
-from broker.messages import Frame, StreamInfo
+from broker.messages import LIMIT, Frame, StreamInfo
 from edge.clock import SECOND, Clock
 from edge.encoder import Encoder
 from edge.facts import facts
 from edge.metrics import Metrics
 from edge.sensors import Reading, Sensor
-from edge.windows import Stream, Window, WindowCutter
+from edge.windows import Stream, Window, cutter_for
 
 log = logging.getLogger(__name__)
 
+_BESIDE_SAMPLES = 16 << 10  # bytes of a frame that are no samples, at most
 _CLOCK_WAS_WRONG_NS = 60 * SECOND
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0  # between a sensor's failure and the next attempt to open it
 
@@ -123,6 +125,8 @@ class SensorSource:
             raise ConfigError(f"stream {stream.name}: modality {stream.modality}, its sensor gives {sensor.modality}")
         if encoder is not None:
             encoder.check(stream)
+        else:
+            _check_travels(stream)
         self.patient = patient
         self._stream, self._sensor, self._encoder, self._clock = stream, sensor, encoder, clock
         self._metrics, self._host_facts = metrics or Metrics(), host_facts
@@ -141,7 +145,7 @@ class SensorSource:
         newest = done(self._stream.name)
         if newest is not None and not self.patient and newest > self._clock.now() + _CLOCK_WAS_WRONG_NS:
             newest = None  # or a device that once believed in a far future would be silent until then
-        cutter = WindowCutter(self._stream)
+        cutter = cutter_for(self._stream)
         async for reading in self._sensor.readings():
             for window in cutter.push(reading):
                 if newest is None or window.t0 > newest:
@@ -188,17 +192,33 @@ def stream_for(
 ) -> Stream:
     """A stream with rate, window and hop as in `grid`; those that are 0 are the encoder's, else the modality's."""
     theirs = (encoder.rate, encoder.window_s, encoder.hop_s) if encoder else (0.0, 0.0, 0.0)
-    return Stream(name, modality, placement, *(mine or its for mine, its in zip(grid, theirs, strict=True)))
+    in_time = (mine or its for mine, its in zip(grid, theirs, strict=True))
+    return Stream(name, modality, placement, *in_time, size=encoder.size if encoder else (0, 0))
 
 
 def raw(window: Window) -> tuple[NDArray[Any], float]:
-    """A window's samples in the number type that its modality travels in, and the scale back to physical units."""
+    """A window's samples in the number type that its modality travels in, and the scale back to physical units.
+
+    What the type cannot hold becomes the nearest number that it can.
+    """
     row = window.stream.row
-    if row.dtype.startswith("f"):
-        return window.values.astype("<" + row.dtype), row.scale
     dtype = np.dtype("<" + row.dtype)
+    if dtype.kind == "f":
+        largest = np.finfo(dtype).max
+        return np.clip(window.values, -largest, largest).astype(dtype), row.scale
     limits = np.iinfo(dtype)
     return np.clip(np.rint(window.values / row.scale), limits.min, limits.max).astype(dtype), row.scale
+
+
+def _check_travels(stream: Stream) -> None:
+    """Raise `ConfigError` for a stream whose raw windows no broker would carry."""
+    size = math.prod(stream.shape) * np.dtype(stream.row.dtype).itemsize
+    if size > LIMIT - _BESIDE_SAMPLES:
+        what = f"size {list(stream.size)}" if any(stream.size) else f"rate {stream.rate:g} Hz"
+        raise ConfigError(
+            f"stream {stream.name}: {what}: a raw window of {stream.modality} has {size} bytes, a message at most "
+            f"{LIMIT}; make it smaller, or give it an encoder"
+        )
 
 
 def traceparent(name: str) -> str:

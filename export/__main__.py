@@ -49,7 +49,7 @@ def export(
     checkpoint = load_checkpoint(*given)
     bundle.require_room(out, checkpoint.encoders, force)
     kind = f"recordings in {data}" if data else "simulated recordings"
-    typer.echo(f"exporting {', '.join(checkpoint.encoders)}; proving on {kind} takes a minute or two")
+    typer.echo(f"exporting {', '.join(checkpoint.encoders)}; proving on {kind} takes some minutes")
     files = bundle.build(checkpoint)
     report = bundle.prove(checkpoint, files, gather(checkpoint, data), bundle.Bounds(tolerance, max_loss))
     _show(report)
@@ -66,7 +66,7 @@ def _show(report: Mapping[str, Any]) -> None:
         for precision in ("fp32", "int8"):
             one = about[precision]
             typer.echo(
-                f"{one['file']:16} {one['bytes'] / 1e6:5.2f} MB  {one['windows']} windows, "
+                f"{one['file']:22} {one['bytes'] / 1e6:5.2f} MB  {one['windows']} windows, "
                 f"largest difference {one['tokens']:.2g}, rms {one['tokens_rms']:.2g}"
             )
     for row in report["tasks"]:

@@ -25,17 +25,17 @@ PREFIX = "iotlm."
 
 
 def to_onnx(encoder: Encoder) -> onnx.ModelProto:
-    """The encoder in float32: `x` (B, T, C) -> `tokens` (B, K, d), `quality` (B,), for any B and its own T.
+    """The encoder in float32: `x` (B, *shape) -> `tokens` (B, K, d), `quality` (B,), for any B and its own shape.
 
     Batch normalisation is folded into the convolutions. Raises CheckpointError if torch cannot export it.
     """
     training = encoder.training
-    example_BTC = torch.zeros(2, encoder.samples, encoder.channels)
+    example = torch.zeros(2, *encoder.shape)
     try:
         with _quiet():
             program = torch.onnx.export(
                 encoder.eval(),
-                (example_BTC,),
+                (example,),
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=["x"],
@@ -57,13 +57,21 @@ def to_onnx(encoder: Encoder) -> onnx.ModelProto:
 
 
 def describe(model: onnx.ModelProto, encoder: Encoder, precision: str) -> None:
-    """Write the contract into the file's metadata: what `encoder.describe()` says, the digest and the precision.
+    """Write the contract into the file's metadata: what `encoder.describe()` says, the window's shape, the digest and
+    the precision. Numbers of a shape or a size stand with a comma between them.
 
     The digest is that of the torch encoder in every precision: it says whose tokens these are, and a backend takes
     them all.
     """
-    about = {**encoder.describe(), "digest": encoder.digest(), "precision": precision, "format": FORMAT}
-    onnx.helper.set_model_props(model, {PREFIX + key: str(value) for key, value in about.items()})
+    about = {
+        **encoder.describe(),
+        "shape": encoder.shape,
+        "digest": encoder.digest(),
+        "precision": precision,
+        "format": FORMAT,
+    }
+    text = {key: ",".join(map(str, value)) if isinstance(value, tuple) else str(value) for key, value in about.items()}
+    onnx.helper.set_model_props(model, {PREFIX + key: value for key, value in text.items()})
 
 
 def to_bytes(model: onnx.ModelProto) -> bytes:

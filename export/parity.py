@@ -22,17 +22,20 @@ from backend.checkpoint import Checkpoint
 from backend.data import DATASETS
 from backend.data.recording import Recording, Sequence
 from backend.model.history import StreamTokens
-from backend.model.sensorlm import Predictor
-from backend.model.trunk import Encoder
+from backend.model.sensorlm import Predictor, SensorModel
+from backend.model.trunk import Encoder, fitted
 from backend.moment import StreamWindow
-from backend.tasks import TASKS
-from backend.train import scores
-from backend.train.evaluate import Decided, cut_all, decide
+from backend.tasks import TASKS, Regression
+from backend.train.evaluate import Decided, cut_all, decide, headline
 from broker.errors import CheckpointError, DataError
 from edge.encoder import Encoder as DeviceEncoder
+from edge.windows import Stream
 
-SIMULATED = "synthetic"
 BATCH = 64
+MOST = 4
+"""Simulated people and places of each scene that a proof takes: there is no end of them, and a proof takes minutes."""
+EQUAL = 0.05
+"""Estimates that are no further apart than this part of their task's scale count as the same."""
 
 
 @dataclass(frozen=True)
@@ -70,31 +73,60 @@ def gather(checkpoint: Checkpoint, data: Path | None) -> Findings:
     """
     found = Findings()
     wanted = set(checkpoint.model.config.modalities)
-    for name in [n for n in DATASETS if n != SIMULATED and data is not None] + [SIMULATED]:
-        if not wanted:
-            break
+    recorded = [name for name, dataset in DATASETS.items() if dataset.unseen is None and data is not None]
+    for name in recorded + [name for name, dataset in DATASETS.items() if dataset.unseen is not None]:
+        tasks = _decidable(name, checkpoint.model)
+        if not tasks or not wanted & set(DATASETS[name].modalities):
+            continue
         try:
-            one = _evidence(name, checkpoint, data or Path())
+            one = _evidence(name, tasks, checkpoint, data or Path())
         except DataError as error:
             found.unused[name] = str(error)
             continue
-        if one.tasks:
-            found.evidence.append(one)
-            wanted -= {series.modality for sequence in one.sequences for series in sequence.series}
+        found.evidence.append(one)
+        wanted -= {series.modality for sequence in one.sequences for series in sequence.series}
     if wanted:
         raise DataError(f"no windows of {', '.join(sorted(wanted))} to prove on, neither recorded nor simulated")
     return found
 
 
-def _evidence(name: str, checkpoint: Checkpoint, root: Path) -> Evidence:
+def _decidable(name: str, model: SensorModel) -> tuple[str, ...]:
+    """The tasks that a dataset is measured by and of whose outputs there the model has at least one."""
+    measured = DATASETS[name].tasks
+    return tuple(
+        task
+        for task, mine in model.tasks.items()
+        if task in measured and (not measured[task] or set(measured[task]) & set(mine.outputs))
+    )
+
+
+def _evidence(name: str, tasks: tuple[str, ...], checkpoint: Checkpoint, root: Path) -> Evidence:
     dataset = DATASETS[name]
     seen = set(checkpoint.record.get("people", {}).get(name, {}).get("train", []))
     recordings = (dataset.unseen or dataset.read)(root)
     chosen: list[Recording] = [r for r in recordings if r.person not in seen] or recordings
+    if dataset.unseen is not None:
+        chosen = chosen[:MOST]
     people = {r.person for r in chosen}
     people_are = f"{dataset.unit}s {'of the training' if people & seen else 'not seen in training'}: {len(people)}"
-    tasks = tuple(task for task in dataset.tasks if task in checkpoint.model.config.tasks)
-    return Evidence(name, people_are, tasks, cut_all(chosen))
+    on_grid = (on_grids(recording, checkpoint.model) for recording in chosen)
+    return Evidence(name, people_are, tasks, cut_all([recording for recording in on_grid if recording.tracks]))
+
+
+def on_grids(recording: Recording, model: SensorModel) -> Recording:
+    """The tracks that the model has encoders for, to be cut as a device with these encoders cuts them."""
+    known = [track for track in recording.tracks if track.stream.modality in model.encoders]
+    return replace(
+        recording,
+        tracks=tuple(
+            replace(track, stream=_grid(track.stream, model.encoder(track.stream.modality))) for track in known
+        ),
+    )
+
+
+def _grid(stream: Stream, encoder: Encoder) -> Stream:
+    in_time = (encoder.rate, encoder.window_s, encoder.hop_s)
+    return Stream(stream.name, stream.modality, stream.placement, *in_time, size=encoder.size)
 
 
 def compare(encoder: Encoder, payload: bytes, sequences: Iterable[Sequence]) -> Difference:
@@ -103,25 +135,28 @@ def compare(encoder: Encoder, payload: bytes, sequences: Iterable[Sequence]) -> 
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(payload, options, providers=["CPUExecutionProvider"])
     windows, tokens, squares, quality = 0, 0.0, 0.0, 0.0
-    for x_BTC in batches(encoder.modality, sequences):
+    for values in batches(encoder.modality, sequences):
+        x = fitted(torch.from_numpy(values), encoder.channels)
         with torch.inference_mode():
-            wanted_BKd, wanted_B = (y.numpy() for y in encoder(torch.from_numpy(x_BTC)))
-        found_BKd, found_B = session.run(["tokens", "quality"], {"x": x_BTC})
+            wanted_BKd, wanted_B = (y.numpy() for y in encoder(x))
+        found_BKd, found_B = session.run(["tokens", "quality"], {"x": x.numpy()})
         gap_BKd = np.abs(found_BKd - wanted_BKd)
-        windows += len(x_BTC)
+        windows += len(x)
         tokens, quality = max(tokens, float(gap_BKd.max())), max(quality, float(np.abs(found_B - wanted_B).max()))
-        squares += float(np.square(gap_BKd).mean()) * len(x_BTC)
+        squares += float(np.square(gap_BKd).mean()) * len(x)
     rms = (squares / max(windows, 1)) ** 0.5
     return Difference(windows, *(float(f"{value:.3g}") for value in (tokens, rms, quality)))
 
 
 def batches(modality: str, sequences: Iterable[Sequence]) -> Iterator[NDArray[np.float32]]:
-    """All windows of a modality, (B, T, C) in its units, B up to 64."""
+    """All windows of a modality, (B, T, C), (B, H, W, C) or (B, T, H, W, C) in its units, B up to 64."""
     for sequence in sequences:
         for series in sequence.series:
-            if series.modality == modality:
-                x_LTC = series.values[series.present].astype(np.float32) * np.float32(series.scale)
-                yield from (x_LTC[at : at + BATCH] for at in range(0, len(x_LTC), BATCH))
+            if series.modality != modality:
+                continue
+            there = np.flatnonzero(series.present)
+            for at in range(0, len(there), BATCH):
+                yield series.values[there[at : at + BATCH]].astype(np.float32) * np.float32(series.scale)
 
 
 class DevicePredictor(Predictor):
@@ -169,9 +204,16 @@ def judge(
     return rows
 
 
-def _change(raw: Decided, score: float, found: Decided, task: str) -> dict[str, float]:
-    same = float((found.probs.argmax(-1) == raw.probs.argmax(-1)).mean())
-    return {"score": _score(found, task), "change": round(_score(found, task) - score, 4), "same": round(same, 4)}
+def _change(raw: Decided, score: float, found: Decided, name: str) -> dict[str, float]:
+    """The new score, what was gained (of an error: the share that it shrank by), and the share of equal answers."""
+    task, new = TASKS[name].only(raw.outputs), _score(found, name)
+    if isinstance(task, Regression):
+        gained = (score - new) / max(score, 1e-9)
+        apart = np.nanmax(np.abs(found.said - raw.said), axis=-1)
+        same = float((apart <= EQUAL * task.scale).mean())
+    else:
+        gained, same = new - score, float((found.said.argmax(-1) == raw.said.argmax(-1)).mean())
+    return {"score": new, "change": round(gained, 4), "same": round(same, 4)}
 
 
 def _decide(predictor: Predictor, one: Evidence, task: str) -> Decided:
@@ -182,6 +224,5 @@ def _decide(predictor: Predictor, one: Evidence, task: str) -> Decided:
     return decided
 
 
-def _score(decided: Decided, task: str) -> float:
-    report = scores.report(decided.probs, decided.true, decided.person, TASKS[task].labels)
-    return float(report[TASKS[task].metric])
+def _score(decided: Decided, name: str) -> float:
+    return headline(TASKS[name].only(decided.outputs), decided)

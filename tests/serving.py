@@ -69,6 +69,36 @@ def save_small_checkpoint(folder: Path) -> Path:
     return folder
 
 
+def senses_checkpoint(seed: int = 0):
+    """A model of every sense and every task that the simulator has, with the encoders of the default size: untrained.
+
+    All weights have left what they begin with, and so have the statistics of normalisation, so that whatever is left
+    out on the way (a level, a gate, a fold) shows. Classifications are confident and never say that nothing is there.
+    """
+    import torch
+
+    from backend.checkpoint import Checkpoint
+    from backend.model.sensorlm import SensorModel
+    from backend.recipes import model_for
+    from backend.tasks import Classification
+
+    torch.manual_seed(seed)
+    torch.set_num_threads(1)
+    model = SensorModel(model_for("synthetic", "synthetic_drive", "synthetic_touch", layers=1)).eval()
+    with torch.no_grad():
+        for name, value in model.state_dict().items():
+            if name.endswith("running_var"):
+                value.mul_(torch.exp(0.2 * torch.randn_like(value)))
+            elif value.is_floating_point() and "turns" not in name:  # what turns a hip throws a hand about
+                value.add_(torch.randn_like(value), alpha=0.05)
+        for name, task in model.tasks.items():
+            if isinstance(task, Classification):
+                torch.nn.init.normal_(model.heads[name].weight, std=1.0)
+                if task.none_index is not None:
+                    model.heads[name].bias[task.none_index] = -100.0
+    return Checkpoint(model)
+
+
 class Device:
     """The sending end of Go-Back-N, as small as it can be: sends what is not acknowledged, again and again."""
 

@@ -108,7 +108,7 @@ def test_exported_graph_equals_torch_for_any_batch_and_for_silence(encoder: Audi
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     path = tmp_path / "audio.onnx"
-    sizes = {"x_BTC": {0: torch.export.Dim("batch")}}
+    sizes = {"x": {0: torch.export.Dim("batch")}}
     torch.onnx.export(
         encoder,
         (torch.randn(2, RATE, 1),),

@@ -12,7 +12,6 @@ from backend.data import DATASETS, sequence
 from backend.data.recording import PARTS, Recording, Segments, Track, event_first
 from backend.data.synthetic import TRAINING_SEEDS, UNSEEN_SEEDS, scene_recording
 from backend.recipes import sp_sw_har
-from backend.tasks import TASKS
 from backend.train.source import check_folds, faster, split
 from broker.errors import ConfigError, DataError
 from edge.windows import Stream, cut
@@ -101,7 +100,7 @@ def test_shares_are_the_time_under_each_label():
     edges = np.cumsum(rng.integers(1, 400, 12)) * 1_000_000
     segments = Segments(edges, rng.integers(-1, 3, 11))
     wanted = np.arange(0, 4_000, 50) * 1_000_000
-    shares = segments.shares(wanted, 3)
+    shares = segments.shares(wanted, np.arange(3))
     ms = np.arange(4_000) * 1_000_000 + 500_000
     at = np.searchsorted(edges, ms, side="right") - 1
     label = np.where((at >= 0) & (at < 11), segments.index[np.clip(at, 0, 10)], -1)
@@ -110,13 +109,18 @@ def test_shares_are_the_time_under_each_label():
 
 
 def test_a_shifted_recording_is_cut_elsewhere_and_keeps_its_labels():
-    recording = scene_recording(TRAINING_SEEDS[0], seconds=32)
+    recording = scene_recording(TRAINING_SEEDS[0], seconds=32, senses=("imu", "audio"))
     straight, shifted = sequence(recording), sequence(recording, shift_ns=500_000_000)
     assert straight.slot + 1 == shifted.slot
     assert np.allclose(straight.targets[ACTIVITY], shifted.targets[ACTIVITY])
     assert np.allclose(straight.series[0].values[5], shifted.series[0].values[5], atol=1e-4)
     assert not np.allclose(straight.series[0].values[5], sequence(recording, 170_000_000).series[0].values[5], atol=0.1)
-    assert straight.parts[ACTIVITY].shape == (straight.length, PARTS, 5)
+    occurring = straight.parts[ACTIVITY].labels
+    assert straight.parts[ACTIVITY].share.shape == (straight.length, PARTS, len(occurring))
+    dense = straight.parts[ACTIVITY].dense(3, 7, 159)
+    assert dense.shape == (4, PARTS, 159)
+    assert np.array_equal(dense[..., occurring], straight.parts[ACTIVITY].share[3:7])
+    assert dense.sum() == straight.parts[ACTIVITY].share[3:7].sum()
 
 
 def test_none_gives_way_to_events():
@@ -128,9 +132,9 @@ def test_none_gives_way_to_events():
 
 def test_synthetic_people_are_joint_and_never_meet():
     assert not set(TRAINING_SEEDS) & set(UNSEEN_SEEDS)
-    one, again = scene_recording(20_000, seconds=32), scene_recording(20_000, seconds=32)
-    assert [t.stream.modality for t in one.tracks] == ["imu", "imu", "audio"]
-    assert set(one.labels) == set(TASKS)
+    one, again = (scene_recording(20_000, seconds=16, senses=("imu", "audio")) for _ in range(2))
+    assert [t.stream.modality for t in one.tracks] == ["imu", "imu", "audio", "imu", "imu", "imu"]
+    assert set(one.labels) == set(DATASETS["synthetic"].tasks)
     for a, b in zip(one.tracks, again.tracks, strict=True):
         assert np.array_equal(a.values, b.values)
 

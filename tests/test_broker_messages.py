@@ -15,11 +15,13 @@ from hypothesis.extra import numpy as hnp
 from broker.errors import MessageError
 from broker.messages import (
     Ack,
+    Estimate,
     Event,
     Frame,
     Status,
     StreamInfo,
     decode_ack,
+    decode_estimate,
     decode_event,
     decode_frame,
     decode_status,
@@ -59,6 +61,20 @@ EVENT = Event(
     episode="ab" * 16,
     attribution={"watch/imu": 0.6, "phone/imu": 0.4},
     facts={"imu.rms": 9.9},
+    model="cd" * 8,
+)
+ESTIMATE = Estimate(
+    id="ef" * 16,
+    site="home",
+    group="alice",
+    task="gaze-estimation",
+    time="2026-01-01T00:00:01.500Z",
+    unit="cm",
+    shape=(1, 2),
+    names=("gaze",),
+    axes=("x", "y"),
+    values=(3.25, 6.5),
+    attribution={"phone/gaze": 1.0},
     model="cd" * 8,
 )
 STATUS = Status(
@@ -110,12 +126,13 @@ def test_frames_of_every_version_stay_readable(path):
 
 def test_the_golden_bytes_are_the_bytes_we_write():
     assert encode_frame(FRAME) == (GOLDEN / "frame-v1.msgpack").read_bytes()
-    for name, message in {"event": EVENT, "status": STATUS, "ack": Ack(FRAME.epoch, 41)}.items():
+    for name, message in {"event": EVENT, "estimate": ESTIMATE, "status": STATUS, "ack": Ack(FRAME.epoch, 41)}.items():
         assert encode_json(message) == (GOLDEN / f"{name}-v1.json").read_bytes().strip()
 
 
 def test_json_messages_survive_the_wire():
     assert decode_event(encode_json(EVENT)) == EVENT
+    assert decode_estimate(encode_json(ESTIMATE)) == ESTIMATE
     assert decode_status(encode_json(STATUS)) == STATUS
     assert decode_ack(encode_json(Ack("e", 3))) == Ack("e", 3)
 
@@ -186,7 +203,7 @@ def test_length_is_checked_before_anything_else():
     "payload", [b"", b"[]", b"{", b"null", b'{"v":1}', b'{"v":"1","epoch":"e","seq":1}', b"[" * 9999]
 )
 def test_bad_json_is_refused(payload):
-    for decode in (decode_event, decode_status, decode_ack):
+    for decode in (decode_event, decode_estimate, decode_status, decode_ack):
         with pytest.raises(MessageError):
             decode(payload)
 
@@ -224,3 +241,23 @@ def test_an_event_id_tells_windows_models_and_phases_apart():
     assert one == event_id("s", "g", "t", 1, "m", "start")
     others = [("s", "g", "t", 2, "m", "start"), ("s", "g", "t", 1, "n", "start"), ("s", "g", "t", 1, "m", "end")]
     assert one not in {event_id(*other) for other in others}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"values": [1.0]}, "shape"),
+        ({"values": [1.0, float("nan")]}, "values"),
+        ({"values": [1.0, True]}, "values"),
+        ({"values": [0.0] * 20_000, "shape": [20_000]}, "values"),
+        ({"shape": [1.0, 2.0]}, "shape"),
+        ({"names": [1]}, "names"),
+        ({"axes": "xy"}, "axes"),
+        ({"unit": None}, "unit"),
+    ],
+)
+def test_a_bad_estimate_is_refused_and_its_field_named(change, reason):
+    body = json.loads(encode_json(ESTIMATE)) | change
+    with pytest.raises(MessageError) as caught:
+        decode_estimate(json.dumps(body).encode())
+    assert caught.value.reason == reason

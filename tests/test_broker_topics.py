@@ -14,6 +14,7 @@ NAMES = st.from_regex(r"[a-z0-9][a-z0-9-]{0,62}", fullmatch=True)
 def test_what_is_built_is_parsed(site, device, stream):
     assert topics.parse(topics.frames(site, device, stream)) == topics.FrameTopic(site, device, stream)
     assert topics.parse(topics.events(site, device, stream)) == topics.EventTopic(site, device, stream)
+    assert topics.parse(topics.estimates(site, device, stream)) == topics.EstimateTopic(site, device, stream)
     assert topics.parse(topics.acks(site, device)) == topics.AckTopic(site, device)
     assert topics.parse(topics.status(site, device)) == topics.StatusTopic(site, device)
 

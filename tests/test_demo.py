@@ -1,21 +1,58 @@
-"""`backend demo` as a user runs it: real processes, real MQTT, the bundled checkpoint, events that fit the scene."""
+"""`backend demo` as a user runs it: real processes and MQTT, events that fit the scene, estimates beside the truth."""
 
 import asyncio
+import io
 import json
 import re
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import aiomqtt
+import numpy as np
+import psutil
 import pytest
+from rich.console import Console
 
+from backend.checkpoint import load_checkpoint, save_checkpoint
+from backend.demo.judge import Judge
+from backend.demo.plan import plan
 from backend.demo.run import _how_to
 from backend.demo.view import View
+from backend.demo.words import said
+from backend.model.sensorlm import ModelConfig
+from backend.serve.events import iso
+from backend.tasks import TASKS
+from broker import topics
+from broker.errors import ConfigError
 from broker.link import Message
+from broker.messages import Estimate, Event, Status, StreamInfo, encode_json
+from edge.clock import SECOND
 from tests.conftest import free_port, need
+from tests.serving import T0, senses_checkpoint
+
+SHOWN = {
+    "home": ("pose-estimation", "depth-estimation"),
+    "drive": ("depth-estimation",),
+    "touch": ("gaze-estimation", "3d-reconstruction"),
+}
+
+
+@pytest.fixture(scope="module")
+def senses(tmp_path_factory):
+    """A model of every sense and task on disk, untrained."""
+    folder = tmp_path_factory.mktemp("senses")
+    save_checkpoint(senses_checkpoint(), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def everything(senses):
+    """Its configuration."""
+    return load_checkpoint(senses).model.config
 
 
 def start(*flags: str) -> "subprocess.Popen[str]":
@@ -41,8 +78,9 @@ async def test_the_demo_publishes_events_that_agree_with_the_scene():
     finally:
         output = demo.communicate(timeout=60)[0]
     assert demo.returncode == 0, output
-    found = re.search(r"from 3 devices .*; (\d+) of (\d+) starts agree", output.splitlines()[-1])
-    right, judged = map(int, found.groups())
+    found = re.search(r"from (\d+) devices .*?; (\d+) of (\d+) starts agree", output.splitlines()[-1])
+    devices, right, judged = map(int, found.groups())
+    assert devices == len(plan("home", load_checkpoint().model.config).devices)
     assert judged >= 5
     assert right / judged >= 0.7, output
     assert len({event["id"] for event in seen}) == len(seen) >= 5
@@ -91,10 +129,174 @@ def test_one_device_is_one_device():
 
 def test_without_mosquitto_the_first_line_says_embedded(monkeypatch):
     monkeypatch.setattr("backend.demo.run.find_mosquitto", lambda: None)
-    assert _how_to(1883, 8600, 1883)[0].startswith("embedded broker on 127.0.0.1:1883, ")
+    assert _how_to(1883, 8600, 1883, estimates=False)[0].startswith("embedded broker on 127.0.0.1:1883, ")
 
 
 def test_a_missing_recording_is_one_line():
     demo = start("--replay", "nowhere")
     assert demo.communicate(timeout=60)[0].splitlines() == ["error: --replay nowhere: no such file or folder"]
     assert demo.returncode == 1
+
+
+@pytest.mark.parametrize("scene", SHOWN)
+async def test_a_scene_shows_estimates_beside_their_truth_and_ctrl_c_ends_it(scene, senses):
+    need("mosquitto")
+    port = free_port()
+    demo = start("--scene", scene, "--checkpoint", str(senses), "--port", str(port), "--http-port", str(free_port()))
+    lines, began, published = [], None, set()
+    for line in demo.stdout:
+        lines.append(line)
+        if "(off by" in line and began is None:
+            began = time.monotonic()
+        if sum(SHOWN[scene][0] in line for line in lines) == 2:
+            break
+    seconds = time.monotonic() - began
+    async with asyncio.timeout(30), aiomqtt.Client("127.0.0.1", port) as client:
+        await client.subscribe("iotlm/estimates/#")
+        async for message in client.messages:
+            topic = topics.parse(str(message.topic))
+            assert (topic.site, topic.group) == ("demo", scene)
+            published.add(topic.task)
+            if published >= set(SHOWN[scene]):
+                break
+    started = psutil.Process(demo.pid).children(recursive=True)
+    demo.send_signal(signal.SIGINT)
+    output = "".join(lines) + demo.communicate(timeout=60)[0]
+    assert demo.returncode == 0, output
+    assert "Traceback" not in output
+    assert len(started) >= 3
+    assert not psutil.wait_procs(started, timeout=5)[1]
+    assert "-t 'iotlm/estimates/#'" in output
+    *_, last = output.splitlines()
+    for task in SHOWN[scene]:
+        told = [line for line in lines if f"  {task}  " in line]
+        assert 1 <= len(told) <= seconds / 5 + 1, output
+        assert re.search(rf"{task} off by [\d.]+ (mm|cm) on average \(a constant answer [\d.]+ (mm|cm)\)", last)
+    count = len(plan(scene, load_checkpoint(senses).model.config).devices)
+    assert f"from {count} device{'s' * (count != 1)} in " in last
+    others = set(TASKS) - set(plan(scene, load_checkpoint(senses).model.config).tasks)
+    assert not [line for line in lines if any(task in line for task in others)], output
+
+
+def test_what_a_model_cannot_show_is_one_line():
+    for flags, words in (
+        (["--scene", "moon"], "error: --scene moon: no such scene; there are home, drive, touch"),
+        (["--scene", "touch", "--replay", "."], "error: --scene touch: goes without --replay"),
+        (["--checkpoint", "nowhere"], "error: checkpoint nowhere:"),
+    ):
+        demo = start(*flags)
+        (line,) = demo.communicate(timeout=60)[0].splitlines()
+        assert line.startswith(words)
+        assert demo.returncode == 1
+
+
+def test_a_scene_without_a_task_that_the_model_knows_is_refused():
+    moves = ModelConfig(outputs={"activity-recognition": ("SEATED", "WALKING")})
+    assert list(plan("home", moves).devices) == ["watch", "phone", "microphone"]
+    for scene in ("drive", "touch"):  # a car neither sits nor walks
+        with pytest.raises(ConfigError, match=f"--scene {scene}: the model can do none of"):
+            plan(scene, moves)
+
+
+def test_what_holds_the_answer_is_not_sent(everything):
+    for scene, names in SHOWN.items():
+        shown = plan(scene, everything)
+        sent = {modality for streams in shown.devices.values() for modality, _ in streams.values()}
+        assert set(shown.tasks) == set(shown.stage.tasks)
+        for name in names:
+            assert TASKS[name].asks(frozenset(sent))
+    assert plan("touch", everything).devices["phone"]["image"] == ("image", "face")
+
+
+def event(task: str, label: str, end: int) -> Event:
+    about = {"facts": {}, "attribution": {"watch/imu": 1.0}, "model": "m", "episode": "e"}
+    return Event("e", 1, "demo", "x", task, "start", label, 0.9, iso(end), iso(end), 1.0, **about)
+
+
+def estimate(task: str, values: np.ndarray, end: int, points: tuple[str, ...] = ()) -> Estimate:
+    it = TASKS[task].only(points) if points else TASKS[task]
+    told = tuple(map(float, np.nan_to_num(values)))
+    at = {"unit": it.unit, "shape": it.shape, "names": it.names, "axes": it.axes, "attribution": {"rig/image": 1.0}}
+    return Estimate("e", "demo", "x", task, iso(end), values=told, model="m", **at)
+
+
+@pytest.mark.parametrize("scene", SHOWN)
+def test_the_truth_is_off_by_nothing_and_a_metre_by_a_metre(scene, everything):
+    shown = plan(scene, everything)
+    judge, seen = Judge(shown.stage, shown.others, shown.tasks), 0
+    for name in SHOWN[scene]:
+        task = shown.tasks[name]
+        for k in range(40):
+            end = T0 + k * SECOND // 2
+            at = end - (SECOND // 20 if task.names else SECOND // 4)
+            true = shown.stage.truth(name, np.array([at]))[0][TASKS[name].columns(task.outputs)]
+            error = judge.error(estimate(name, true, end, task.outputs))
+            if np.isnan(true).all():  # the hand is out of view
+                assert error is None
+                continue
+            seen += 1
+            assert error.off == pytest.approx(0.0, abs=0.01 if task.unit == "cm" else 0.1)
+            assert error.constant > 0.1
+            step = np.tile(np.eye(len(task.axes))[0], len(task.points))
+            moved = judge.error(estimate(name, true + step, end, task.outputs))
+            assert moved.off == pytest.approx(task.metric_scale, rel=0.01)
+    assert seen > 10
+
+
+def test_an_event_is_judged_by_what_covers_its_window(everything):
+    shown = plan("touch", everything)
+    judge = Judge(shown.stage, shown.others, shown.tasks)
+    spans = list(shown.stage.spans("gesture-classification", T0, T0 + 300 * SECOND))
+    made = next(span for span in spans if span.label != "none" and span.end - span.start > SECOND // 5)
+    quiet = next(span for span in spans if span.label == "none" and span.end - span.start > 2 * SECOND)
+    # A gesture that has just begun is a gesture: the window is its, however much of it is quiet.
+    assert judge.label(event("gesture-classification", "none", made.start + SECOND // 5)) == made.label
+    assert judge.label(event("gesture-classification", "none", quiet.start + 2 * SECOND)) == "none"
+    assert judge.label(event("event-detection", "rain", T0)) is None
+    assert judge.label(event("gaze-estimation", "rain", T0)) is None
+
+
+def test_the_view_counts_what_it_can_read_and_fits_a_hundred_columns(everything):
+    shown = plan("touch", everything)
+    view = View(["stop: Ctrl-C"], Judge(shown.stage, shown.others, shown.tasks))
+    for device, streams in shown.devices.items():
+        infos = tuple(StreamInfo(n, m, p, (), 2.0, 1.0, 0.5) for n, (m, p) in streams.items())
+        online = Status("online", "e1", infos, "0", iso(T0))
+        view.take(Message(topics.status("demo", device), encode_json(online)))
+    good = estimate("gaze-estimation", np.array([1.0, 2.0]), T0)
+    told = event("gesture-classification", "flick-forward", T0)
+    for name, message in (
+        ("gaze-estimation", good),
+        ("gaze-estimation", replace(good, time="noon")),
+        ("gaze-estimation", replace(good, values=(1.0,))),
+        ("pose-estimation", good),  # no task of the scene
+        (
+            "3d-reconstruction",
+            estimate("3d-reconstruction", np.zeros(63), T0, shown.tasks["3d-reconstruction"].outputs),
+        ),
+    ):
+        view.take(Message(topics.estimates("demo", "touch", name), encode_json(message)))
+    for message in (told, replace(told, time="noon"), replace(told, label="driving-straight")):
+        view.take(Message(topics.events("demo", "touch", told.task), encode_json(message)))
+    assert view.counts["events"] == 2
+    assert {name: row.count for name, row in view.estimates.items()} == {"gaze-estimation": 1, "3d-reconstruction": 1}
+    screen = io.StringIO()
+    console = Console(file=screen, width=100, height=30, force_terminal=True, color_system=None, highlight=False)
+    console.print(view._render(console))
+    lines = screen.getvalue().splitlines()
+    assert max(map(len, lines)) == 100
+    assert len(lines) < 30
+    (gaze,) = (line for line in lines if "gaze-estimation" in line)
+    off = view.estimates["gaze-estimation"].off
+    assert "x 1.0, y 2.0 cm" in gaze
+    assert f"{off:.2f} cm" in gaze
+    (phone,) = (line for line in lines if " phone " in line and "online" in line)
+    assert "imu@phone, gaze@screen, capacitance@panel, image+depth@face" in phone
+
+
+def test_words_for_estimates():
+    flat = estimate("depth-estimation", np.linspace(2.0, 4.0, 768), T0)
+    assert said(flat) == "nearest 2.0, median 3.0 m"
+    pair = estimate("3d-reconstruction", np.array([0, 0, 0, 0.1, 0.2, 0.0]), T0, ("wrist", "thumb1"))
+    assert said(pair) == "2 joints over 0.20 m"
+    assert said(replace(flat, shape=(0,), values=())) == "nothing"

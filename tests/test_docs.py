@@ -1,5 +1,7 @@
 """The documentation is true: every file is in the README's tree, every command and flag that is written down exists."""
 
+import itertools
+import json
 import re
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from backend.serve.config import ServeConfig
+from benchmarks.senses import table
 from edge.config import EdgeConfig
 
 ROOT = Path(__file__).parent.parent
@@ -23,12 +26,13 @@ def tree() -> set[str]:
     block = README.split("## Where things are")[1].split("```text\n")[1].split("```")[0]
     found, folders = set(), []
     for line in block.splitlines():
-        depth, name = (len(line) - len(line.lstrip())) // 2, line.split()[0]
+        depth, words = (len(line) - len(line.lstrip())) // 2, line.split()
         folders = folders[:depth]
-        if name.endswith("/"):
-            folders.append(name)
-        else:
-            found.add("".join(folders) + name)
+        if words[0].endswith("/"):
+            folders.append(words[0])
+        else:  # files that belong together share a line
+            names = itertools.takewhile(lambda word: word.endswith((".py", ".toml")), words)
+            found |= {"".join(folders) + name for name in names}
     return found
 
 
@@ -38,7 +42,9 @@ def test_the_tree_names_every_file_and_no_other():
         for top in ("broker", "edge", "backend", "export")
         for path in (ROOT / top).rglob("*.py")
     }
-    trivial = {f"{top}/__init__.py" for top in ("broker", "edge", "backend", "export", "edge/simulator")}
+    trivial = {
+        f"{top}/__init__.py" for top in ("broker", "edge", "backend", "export", "edge/simulator", "backend/data/paper")
+    }
     assert tree() == there - trivial
 
 
@@ -47,7 +53,7 @@ def written_commands() -> list[tuple[str, str, str]]:
     found = set()
     for path in DOCUMENTS:
         for line in path.read_text().splitlines():
-            match = re.match(r"(?: {4}|`)?(broker|edge|backend) ([a-z]+)\b([^#`]*)", line)
+            match = re.match(r"(?: {4}|`)?(broker|edge|backend) ((?:data )?[a-z]+)\b([^#`]*)", line)
             if match and (line.startswith("    ") or line.startswith("`")):
                 flags = " ".join(re.findall(r"(?<!\S)--[a-z-]+", match[3]))
                 found.add((path.name, f"{match[1]} {match[2]}", flags))
@@ -58,11 +64,11 @@ def written_commands() -> list[tuple[str, str, str]]:
 def test_every_command_that_is_written_down_exists_with_its_flags(program):
     helps: dict[str, str] = {}
     for document, command, flags in written_commands():
-        name, verb = command.split()
+        name, _, verb = command.partition(" ")
         if name != program:
             continue
         if verb not in helps:
-            line = [sys.executable, "-m", COMMANDS[name], verb, "--help"]
+            line = [sys.executable, "-m", COMMANDS[name], *verb.split(), "--help"]
             done = subprocess.run(line, capture_output=True, text=True, check=False, env={"COLUMNS": "200", "PATH": ""})
             assert done.returncode == 0, f"{document}: `{command}`: {done.stderr}"
             helps[verb] = done.stdout
@@ -102,3 +108,8 @@ def test_every_setting_is_written_down_and_no_other(kind: type[BaseModel], docum
         prefix = section.strip(" `") + "." if colon else ""
         written |= {prefix + name for name in re.findall(r"`([a-z0-9_]+)`", rest if colon else first)}
     assert written == settings_of(kind)
+
+
+def test_the_table_of_senses_is_the_measured_one():
+    report = json.loads((ROOT / "benchmarks" / "results" / "senses.json").read_text())
+    assert "\n".join(table(report)) in (ROOT / "benchmarks" / "README.md").read_text()

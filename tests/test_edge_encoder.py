@@ -11,7 +11,7 @@ from broker.errors import CheckpointError, ConfigError
 from edge import onnxfile
 from edge.encoder import Encoder
 from edge.windows import Stream
-from tests.tiny_encoder import PROPS, encoder_bytes, model
+from tests.tiny_encoder import PROPS, encoder_bytes, frame_props, model
 
 X = np.random.default_rng(1).normal(size=(50, 6)).astype(np.float32)
 
@@ -20,7 +20,7 @@ def test_it_learns_from_the_file_what_it_takes_and_who_it_is(tmp_path):
     (tmp_path / "imu.onnx").write_bytes(encoder_bytes())
     encoder = Encoder(tmp_path / "imu.onnx")
     assert (encoder.modality, encoder.rate, encoder.window_s, encoder.hop_s) == ("imu", 50.0, 1.0, 0.5)
-    assert (encoder.tokens, encoder.dim, encoder.channels, encoder.samples) == (4, 8, 6, 50)
+    assert (encoder.tokens, encoder.dim, encoder.channels, encoder.shape, encoder.size) == (4, 8, 6, (50, 6), (0, 0))
     assert (encoder.digest, encoder.precision, encoder.units) == ("d1", "fp32", "m/s2, rad/s")
 
 
@@ -36,6 +36,51 @@ def test_what_half_precision_cannot_hold_is_cut_off_at_its_end():
     tokens, _ = Encoder(encoder_bytes(weight=np.full((6, 32), 1e6))).encode(np.ones((50, 6), np.float32))
     assert np.isfinite(tokens).all()
     assert tokens.max() == np.finfo(np.float16).max
+
+
+@pytest.mark.parametrize(
+    ("modality", "shape"), [("thermal", (24, 32, 1)), ("lidar", (8, 64, 2)), ("video", (8, 4, 4, 3))]
+)
+def test_it_takes_frames_and_clips(modality, shape):
+    encoder = Encoder(encoder_bytes(props=frame_props(modality, shape), shape=shape))
+    assert (encoder.shape, encoder.size, encoder.channels) == (shape, shape[-3:-1], shape[-1])
+    x = np.random.default_rng(3).normal(size=shape).astype(np.float32)
+    assert encoder.encode(x)[0].shape == (4, 8)
+    encoder.check(Stream("s", modality, "room", size=shape[-3:-1]))
+    with pytest.raises(ConfigError, match=r"size is \(5, 5\), its encoder encoder takes"):
+        encoder.check(Stream("s", modality, "room", size=(5, 5)))
+    with pytest.raises(CheckpointError, match="fails on a window of shape"):
+        encoder.encode(np.zeros((*shape[:-3], 5, 5, shape[-1]), np.float32))
+
+
+def test_a_frame_may_come_at_any_rate_and_a_series_may_not():
+    frames = Encoder(encoder_bytes(props=frame_props("thermal", (24, 32, 1)), shape=(24, 32, 1)))
+    frames.check(Stream("t", "thermal", "room", rate=8.0))
+    clips = Encoder(encoder_bytes(props=frame_props("video", (8, 32, 32, 3)), shape=(8, 32, 32, 3)))
+    with pytest.raises(ConfigError, match="rate is 4"):
+        clips.check(Stream("v", "video", "room", rate=4.0))
+
+
+def test_a_file_without_a_shape_is_one_of_a_series():
+    old = {key: value for key, value in PROPS.items() if key != "shape"}
+    assert Encoder(encoder_bytes(props=old)).shape == (50, 6)
+    with pytest.raises(CheckpointError, match=r"fails on a window of shape \(100, 6\)"):
+        Encoder(encoder_bytes(props=old | {"window_s": "2.0"}))
+    with pytest.raises(CheckpointError, match="make no encoder of thermal"):
+        Encoder(encoder_bytes(props=old | {"modality": "thermal"}))
+
+
+def test_channels_that_a_series_need_not_have_are_zero_and_those_beyond_are_left_out():
+    encoder = Encoder(encoder_bytes())
+    nine = np.concatenate([X, np.ones((50, 3), np.float32)], 1)
+    np.testing.assert_array_equal(encoder.encode(nine)[0], encoder.encode(X)[0])
+    props = PROPS | {"modality": "gaze", "rate": "60.0", "channels": "28", "shape": "60,28"}
+    gaze, x = Encoder(encoder_bytes(props=props, shape=(60, 28))), np.ones((60, 28), np.float32)
+    x[:, 2:] = 0.0
+    np.testing.assert_array_equal(gaze.encode(x[:, :2])[0], gaze.encode(x)[0])
+    for channels in (1, 5, 10):
+        with pytest.raises(CheckpointError, match="fails on a window of shape"):
+            encoder.encode(np.zeros((50, channels), np.float32))
 
 
 def test_it_keeps_to_one_thread_that_does_not_spin():
@@ -59,7 +104,7 @@ def test_a_stream_of_other_windows_is_refused(stream):
         encoder.check(stream)
 
 
-@pytest.mark.parametrize("key", PROPS)
+@pytest.mark.parametrize("key", PROPS.keys() - {"shape"})
 def test_metadata_must_be_complete(key):
     with pytest.raises(CheckpointError, match=rf"no iotlm\.{key} in its metadata"):
         Encoder(encoder_bytes(props={k: v for k, v in PROPS.items() if k != key}))
@@ -73,13 +118,28 @@ def test_metadata_must_be_complete(key):
         ("rate", "nan", "make no encoder"),
         ("rate", "1e18", "make no encoder"),
         ("channels", "0", "make no encoder"),
-        ("window_s", "2.0", "fails on a window of shape \\(100, 6\\)"),
+        ("window_s", "2.0", "shape '50,6', 100 points in time and 6 channels make no encoder of imu"),
+        ("modality", "smell", "modality 'smell' is none of imu, gps"),
+        ("modality", "image", "make no encoder of image: its windows have height, width and channels"),
+        ("shape", "50,6,1", "make no encoder of imu"),
+        ("shape", "50", "make no encoder of imu"),
+        ("shape", "50,7", "make no encoder of imu"),
+        ("shape", "-50,-6", "make no encoder of imu"),
+        ("shape", "5 0,6", "make no encoder of imu"),
+        ("shape", "", "make no encoder of imu"),
+        ("shape", "1," * 10000 + "1", "make no encoder of imu"),
         ("tokens", "3", "gives tokens \\(1, 4, 8\\)"),
     ],
 )
 def test_metadata_must_be_true(key, value, words):
     with pytest.raises(CheckpointError, match=words):
         Encoder(encoder_bytes(props=PROPS | {key: value}))
+
+
+@pytest.mark.parametrize("shape", ["0,32,1", "24,32,3", "9999999,9999999,1", "99999999,1,1", "2,24,32,1"])
+def test_a_shape_of_frames_is_bounded(shape):
+    with pytest.raises(CheckpointError, match="make no encoder of thermal"):
+        Encoder(encoder_bytes(props=frame_props("thermal", (24, 32, 1)) | {"shape": shape}, shape=(24, 32, 1)))
 
 
 def test_numbers_that_are_not_finite_are_an_error():

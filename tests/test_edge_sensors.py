@@ -528,7 +528,7 @@ def test_a_sensor_measures_what_the_table_says_and_nothing_else(name):
         try:
             sensor = SENSORS[name]({}, stream, ManualClock())
         except (ConfigError, DataError) as error:  # such as no microphone here; but the modality is not to blame
-            assert (f"has no {modality}" in str(error)) == (modality not in SENSORS[name].modalities)
+            assert (f"sensor {name} has no {modality}" in str(error)) == (modality not in SENSORS[name].modalities)
         else:
             assert sensor.modality == modality
             assert modality in SENSORS[name].modalities

@@ -125,7 +125,16 @@ def test_a_unit_that_is_named_is_converted(tmp_path):
 
 def test_feet_are_converted(tmp_path):
     table = read(written(tmp_path / "a.csv", "time,latitude,longitude,altitude (ft)", ["0,48,11,100", "1,48,11,200"]))
-    assert table.values[:, 2] == pytest.approx([30.48, 60.96])
+    assert table.values[:, 2] == pytest.approx([0.0, 30.48], abs=1e-3)
+
+
+def test_places_become_metres_from_the_first_fix(tmp_path):
+    rows = [f"{T0 / 1e9 + i},{48 + i * 1e-5},11,500" for i in range(5)]  # a metre and a tenth to the north each second
+    table = read(written(tmp_path / "a.csv", "time,latitude,longitude,altitude", rows))
+    assert (table.modality, table.channels) == ("gps", ("east", "north", "up", "speed"))
+    assert table.values[:, 1] == pytest.approx(1.112 * np.arange(5), abs=0.01)
+    assert table.values[:, [0, 2]] == pytest.approx(np.zeros((5, 2)))
+    assert table.values[:, 3] == pytest.approx(np.full(5, 1.112), abs=0.01)
 
 
 @pytest.mark.parametrize("name", ["Gravity", "Magnetometer", "Orientation", "rotation_rate", "Pressure"])

@@ -10,7 +10,7 @@ import pytest
 from backend.model.sensorlm import Decision
 from backend.moment import Moment, StreamWindow
 from backend.serve.events import Episodes, Track, iso, step
-from backend.tasks import TASKS, EventRule
+from backend.tasks import TASKS, Classification, EventRule
 from broker.messages import decode_event, encode_json
 
 HOP = 500_000_000
@@ -89,7 +89,9 @@ def random_decisions(seed: int, count: int) -> list[Decision]:
 
 
 def new_episodes(state=None) -> Episodes:
-    return Episodes({name: task.rule for name, task in TASKS.items()}, "model", 2.0, state)
+    tasks = {name: task for name, task in TASKS.items() if isinstance(task, Classification)}
+    rules, none = ({name: getattr(task, of) for name, task in tasks.items()} for of in ("rule", "none_label"))
+    return Episodes(rules, none, "model", 2.0, state)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -12,8 +12,12 @@ from prometheus_client import generate_latest
 from backend.moment import StreamWindow
 from backend.serve.ingest import Gap, Ingest, Limits, Mark, Receiver, Sender, Verdict
 from broker.errors import DataError
-from broker.messages import encode_frame
+from broker.messages import LIMIT, Frame, encode_frame
+from broker.modalities import MODALITIES
 from broker.topics import FrameTopic
+from edge.facts import facts
+from edge.sources import raw
+from edge.windows import Stream, Window
 from tests.serving import T0, imu_frame, new_metrics
 
 TOPIC = FrameTopic("s", "watch", "imu")
@@ -225,3 +229,134 @@ def test_a_person_hears_once_of_each_topic_and_reason_why_frames_lead_to_nothing
     first, second = (record.message for record in caplog.records)
     assert first.startswith("stream 's/watch/imu': ") and "export the encoder" in first and "/dead-letters" in first
     assert second.startswith("stream 's/watch/hip': ")
+
+
+def window_shape(modality: str, rate: float = 0.0, size: tuple[int, int] = (0, 0), channels: int = 0) -> tuple:
+    """Shape of a modality's windows on its own grid, or on another one."""
+    return Stream(modality, modality, "here", rate, size=size, channels=channels).shape
+
+
+def raw_frame(modality: str, shape: tuple[int, ...], rate: float = 0.0, **change) -> Frame:
+    """A frame of raw samples, ones all of them, in the modality's own number type."""
+    row = MODALITIES[modality]
+    data = np.ones(shape, np.dtype(row.dtype))
+    frame = Frame("e1", 1, 1, modality, "here", "raw", T0, rate or row.rate, data, scale=row.scale)
+    return replace(frame, **change)
+
+
+def taken(frame: Frame) -> tuple[StreamWindow | None, list[str]]:
+    """What the backend makes of it, and what it says of it where that is nothing."""
+    ingest = new_ingest()
+    verdict, _, accepted = ingest.take(TOPIC, encode_frame(frame))
+    assert verdict is Verdict.ACCEPTED
+    return accepted.window, [letter.detail for letter in ingest.dead_letters]
+
+
+FRAMES = [name for name, row in MODALITIES.items() if "height" in row.axes]
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_windows_of_every_sense_are_taken_and_nothing_else_of_it(modality: str):
+    row, shape = MODALITIES[modality], window_shape(modality)
+    most = max(len(row.channels), row.most_channels)
+    window, letters = taken(raw_frame(modality, shape))
+    assert letters == []
+    assert window.values.shape == shape and window.values.dtype == np.float32
+    np.testing.assert_allclose(window.values, row.scale)
+    wrong = [(*shape[:-1], shape[-1] - 1) if shape[-1] > 1 else (*shape, 2), (*shape[:-1], most + 1), shape[1:]]
+    wrong += [(*shape, 1)] if len(shape) < 4 else []
+    wrong += [(shape[0] + 1, *shape[1:])] if "time" in row.axes else []
+    for other in wrong:
+        if modality == "audio" and other == shape[1:]:
+            continue
+        window, (letter,) = taken(raw_frame(modality, other))
+        assert window is None
+        assert letter.startswith(f"shape: a window of {modality} ")
+        assert letter.endswith(f"not {' x '.join(map(str, other if len(other) > 1 else (*other, 1)))}")
+    for rate in (row.min_rate / 2, row.max_rate * 2):
+        window, (letter,) = taken(raw_frame(modality, shape, rate))
+        assert window is None and letter.startswith("rate: ") and letter.endswith(f" of {modality}")
+
+
+@pytest.mark.parametrize("modality", FRAMES)
+def test_sides_of_pictures_are_from_4_to_512(modality: str):
+    least = window_shape(modality, size=(4, 4))
+    assert taken(raw_frame(modality, least))[1] == []
+    row = MODALITIES[modality]
+    at = row.axes.index("height")
+    for axis, side in ((at, 3), (at + 1, 3), (at, 513), (at + 1, 513)):
+        shape = tuple(side if i == axis else n for i, n in enumerate(least))
+        window, (letter,) = taken(raw_frame(modality, shape))
+        assert window is None
+        assert "4..512 (height) x 4..512 (width)" in letter
+
+
+def test_a_picture_may_be_as_large_as_a_message():
+    window, letters = taken(raw_frame("image", (512, 512, 3)))
+    assert letters == [] and window.values.shape == (512, 512, 3)
+    frame = replace(raw_frame("camera", (512, 512, 5)))
+    assert new_ingest().take(TOPIC, encode_frame(frame))[0] is Verdict.BAD
+
+
+@pytest.mark.parametrize(("modality", "channels"), [("imu", 9), ("gps", 6), ("gaze", 28), ("gaze", 3)])
+def test_channels_that_a_sense_need_not_have_are_taken(modality: str, channels: int):
+    window, letters = taken(raw_frame(modality, window_shape(modality, channels=channels)))
+    assert letters == [] and window.values.shape[-1] == channels
+    most = MODALITIES[modality].most_channels
+    window, (letter,) = taken(raw_frame(modality, (*window.values.shape[:-1], most + 1)))
+    assert window is None and f"..{most} (channels)" in letter
+
+
+@pytest.mark.parametrize(("rate", "length"), [(8.0, 8), (1.0, 1), (12.5, 12), (30.0, 30)])
+def test_a_clip_has_as_many_pictures_as_its_rate_says(rate: float, length: int):
+    assert taken(raw_frame("video", (length, 8, 8, 3), rate))[1] == []
+    window, (letter,) = taken(raw_frame("video", (length + 1, 8, 8, 3), rate))
+    assert window is None and f"video at {rate:g} Hz is {length} (time) x " in letter
+
+
+def test_dead_letters_say_what_would_have_been_right():
+    letters = [taken(raw_frame(modality, shape))[1][0] for modality, shape in (
+        ("imu", (50, 3)), ("image", (64, 600, 3)), ("video", (9, 32, 32, 3)), ("audio", (8000, 1)),
+    )]  # fmt: skip
+    assert letters == [
+        "shape: a window of imu at 50 Hz is 50 (time) x 6..9 (channels), not 50 x 3",
+        "shape: a window of image is 4..512 (height) x 4..512 (width) x 3 (channels), not 64 x 600 x 3",
+        "shape: a window of video at 8 Hz is 8 (time) x 4..512 (height) x 4..512 (width) x 3 (channels), "
+        "not 9 x 32 x 32 x 3",
+        "shape: a window of audio at 16000 Hz is 16000 (time) x 1 (channels), not 8000 x 1",
+    ]
+
+
+def test_a_flight_is_no_broken_receiver():
+    data = np.array([[1.2e6, -3e6, 1.1e4, 250.0]] * 5, np.float32)
+    assert taken(raw_frame("gps", (5, 4), data=data))[1] == []
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_raw_windows_cross_the_wire_as_exactly_as_their_number_type(modality: str):
+    """From the device's own window to the backend's, in a payload below the limit; and again it changes nothing."""
+    rng = np.random.default_rng(1)
+    row, stream = MODALITIES[modality], Stream(modality, modality, "here")
+    low, high = {"thermal": (250.0, 330.0), "depth": (0.0, 60.0), "lidar": (0.0, 80.0)}.get(
+        modality, (0.0, 1.0) if row.dtype == "u1" else (-1.0, 1.0)
+    )
+    window = Window(stream, T0, stream.rate, rng.uniform(low, high, stream.shape).astype(np.float32), 0.75)
+    data, scale = raw(window)
+    frame = Frame("e1", 1, 1, modality, "here", "raw", T0, stream.rate, data, scale=scale, facts=facts(window))
+    assert len(encode_frame(frame)) < LIMIT // 8
+    arrived, letters = taken(frame)
+    assert letters == []
+    # A step of the integer, or of half precision; single precision is exact.
+    step = {"i": scale, "u": scale, "f": np.abs(window.values) * 2.0**-10}[data.dtype.kind]
+    bound = 0.0 if row.dtype == "f4" else step * 0.501 + np.abs(window.values) * 2.0**-22
+    assert (np.abs(arrived.values - window.values) <= bound).all()
+    again, _ = raw(replace(window, values=np.asarray(arrived.values)))
+    np.testing.assert_array_equal(again, data)
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_what_no_sensor_reads_is_clipped_on_the_device_and_comes_back_finite(modality: str):
+    stream = Stream(modality, modality, "here")
+    for value in (-1e9, 1e9):
+        data, _ = raw(Window(stream, T0, stream.rate, np.full(stream.shape, value, np.float32), 1.0))
+        assert np.isfinite(data.astype(np.float64)).all()

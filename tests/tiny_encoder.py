@@ -12,6 +12,7 @@ PROPS = {
     "tokens": "4",
     "dim": "8",
     "channels": "6",
+    "shape": "50,6",
     "units": "m/s2, rad/s",
     "digest": "d1",
     "precision": "fp32",
@@ -19,21 +20,23 @@ PROPS = {
 }
 
 
-def model(props=PROPS, weight=None, quality=0.0):
-    """`tokens` (B, 4, 8) = the mean over time times a weight; `quality` (B,) = sigmoid(`quality`) everywhere."""
+def model(props=PROPS, weight=None, quality=0.0, shape=(50, 6)):
+    """`tokens` (B, 4, 8) = the mean of all points (of the window's `shape`) times a weight (C, 32); `quality` (B,) =
+    sigmoid(`quality`) everywhere.
+    """
     if weight is None:
-        weight = np.random.default_rng(0).normal(size=(6, 32)).astype(np.float32)
+        weight = np.random.default_rng(0).normal(size=(shape[-1], 32)).astype(np.float32)
     constants = {
         "weight": weight.astype(np.float32),
         "shape": np.array([-1, 4, 8]),
         "flat": np.array([-1]),
-        "time": np.array([1]),
-        "all": np.array([1, 2]),
+        "points": np.arange(1, len(shape)),
+        "all": np.arange(1, len(shape) + 1),
         "zero": np.zeros(1, np.float32),
         "level": np.full(1, quality, np.float32),
     }
     nodes = [
-        helper.make_node("ReduceMean", ["x", "time"], ["mean"], keepdims=0),
+        helper.make_node("ReduceMean", ["x", "points"], ["mean"], keepdims=0),
         helper.make_node("MatMul", ["mean", "weight"], ["wide"]),
         helper.make_node("Reshape", ["wide", "shape"], ["tokens"]),
         helper.make_node("ReduceMean", ["x", "all"], ["level_x"], keepdims=0),
@@ -45,7 +48,7 @@ def model(props=PROPS, weight=None, quality=0.0):
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 50, 6])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", *shape])],
         [
             helper.make_tensor_value_info("tokens", TensorProto.FLOAT, ["batch", 4, 8]),
             helper.make_tensor_value_info("quality", TensorProto.FLOAT, ["batch"]),
@@ -56,6 +59,18 @@ def model(props=PROPS, weight=None, quality=0.0):
     helper.set_model_props(made, {f"iotlm.{key}": value for key, value in props.items()})
     onnx.checker.check_model(made)
     return made
+
+
+def frame_props(modality: str, shape: tuple[int, ...]) -> dict[str, str]:
+    """Metadata of an encoder of frames (H, W, C) or clips (T, H, W, C)."""
+    rate = float(shape[0]) if len(shape) == 4 else 2.0
+    return PROPS | {
+        "modality": modality,
+        "rate": str(rate),
+        "channels": str(shape[-1]),
+        "shape": ",".join(map(str, shape)),
+        "units": "1",
+    }
 
 
 def encoder_bytes(**more) -> bytes:

@@ -20,7 +20,8 @@ import soxr
 from numpy.typing import NDArray
 
 from backend.data.recording import Recording, Recordings, Segments, Track
-from backend.tasks import TASKS
+from backend.tasks.events import EVENTS as TASK
+from backend.tasks.events import SOUNDS
 from broker.errors import DataError
 from broker.modalities import MODALITIES
 from edge.clock import SECOND
@@ -29,7 +30,6 @@ from edge.windows import Stream
 log = logging.getLogger(__name__)
 
 NAME = "esc10"
-TASK = TASKS["event-detection"]
 PUBLISHED = re.compile(r"\d{3} - (?P<label>[^/]+)/(?P<fold>\d)-(?P<source>\d+)-[A-Z]\.ogg")
 COLUMNS = ("file", "class_name", "fold", "freesound_source")
 RATE = round(MODALITIES["audio"].rate)
@@ -86,8 +86,8 @@ def _found(folder: Path) -> list[dict[str, str]]:
 
 def _recording(folder: Path, row: dict[str, str]) -> Recording:
     label = (row["class_name"] or "").strip().lower().replace(" ", "-")
-    if label not in TASK.labels or label == TASK.none_label:
-        known = ", ".join(name for name in TASK.labels if name != TASK.none_label)
+    if label not in SOUNDS:
+        known = ", ".join(SOUNDS)
         raise DataError(f"{folder / row['file']}: class_name {row['class_name']!r} is unknown; known: {known}")
     values = read_sound(folder / row["file"])
     if not len(values):

@@ -7,7 +7,7 @@ file formats or of the model.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from backend.moment import Moment, StreamWindow
-from backend.tasks import TASKS
+from backend.tasks import TASKS, Classification
 from edge.clock import SECOND
+from edge.stream import Rows
 from edge.windows import Stream, Window, cut
 
 PARTS = 20
@@ -27,15 +28,16 @@ AUDIBLE_SHARE = 0.05
 
 @dataclass(frozen=True)
 class Track:
-    """Raw samples of one stream of one device: `t` (n,) int64 ns UTC, `values` (n, C) in the modality's units.
+    """Raw samples of one stream of one device: `t` (n,) int64 ns UTC, `values` (n, C) or (n, H, W, C).
 
-    Integer values are multiplied by `scale` when used, so that hours of audio stay small in memory.
+    They are in the modality's units once multiplied by `scale`, which is done when they are used: hours of audio and of
+    pictures stay small in memory as integers.
     """
 
     device: str
     stream: Stream
     t: NDArray[np.int64]
-    values: NDArray[np.generic]
+    values: Rows
     scale: float = 1.0
 
 
@@ -53,16 +55,43 @@ class Segments:
         edges = np.concatenate([t[:1], (t[change - 1] + t[change]) // 2, t[-1:]])
         return cls(edges, index[np.concatenate([[0], change])])
 
-    def shares(self, edges_P: NDArray[np.int64], labels: int) -> NDArray[np.float32]:
-        """(P - 1, labels) share of each label in the time between edges (ns); zeros for what is unlabelled."""
+    def moved(self, at: Callable[[NDArray[np.int64]], NDArray[np.int64]]) -> Segments:
+        """The same labels at other times."""
+        return Segments(at(self.edges), self.index)
+
+    def shares(self, edges_P: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(P - 1, labels) share of each of these labels in the time between edges (ns)."""
         # Time spent under each label since the start is piecewise linear: its differences are the shares.
         origin, spans = self.edges[0], np.diff(self.edges)
         wanted, known = (edges_P - origin).astype(np.float64), (self.edges - origin).astype(np.float64)
-        share = np.empty((len(edges_P) - 1, labels), np.float32)
-        for label in range(labels):
+        share = np.empty((len(edges_P) - 1, len(labels)), np.float32)
+        for place, label in enumerate(labels):
             spent = np.concatenate([[0.0], np.cumsum(np.where(self.index == label, spans, 0))])
-            share[:, label] = np.diff(np.interp(wanted, known, spent)) / np.diff(wanted)
+            share[:, place] = np.diff(np.interp(wanted, known, spent)) / np.diff(wanted)
         return share
+
+
+@dataclass(frozen=True)
+class Values:
+    """Numbers over time, the truth of a regression: `t` (n,) ns UTC ascending, `values` (n, D) in the task's unit.
+
+    NaN is unknown. A window's target is the newest row within it, as a window of frames shows the newest frame.
+    """
+
+    t: NDArray[np.int64]
+    values: NDArray[np.float32]
+
+    def moved(self, at: Callable[[NDArray[np.int64]], NDArray[np.int64]]) -> Values:
+        """The same numbers at other times."""
+        return Values(at(self.t), self.values)
+
+    def newest(self, end_L: NDArray[np.int64], within_ns: int) -> NDArray[np.float32]:
+        """(L, D) newest rows before each time; NaN where that is more than `within_ns` before."""
+        found = np.full((len(end_L), self.values.shape[1]), np.nan, np.float32)
+        row_L = np.searchsorted(self.t, end_L) - 1
+        there = (row_L >= 0) & (end_L - self.t[np.maximum(row_L, 0)] <= within_ns) if len(self.t) else row_L >= 0
+        found[there] = self.values[row_L[there]]
+        return found
 
 
 @dataclass(frozen=True)
@@ -77,7 +106,7 @@ class Recording:
     dataset: str
     person: str
     tracks: tuple[Track, ...]
-    labels: Mapping[str, Segments]
+    labels: Mapping[str, Segments | Values]
     fold: int | None = None
 
 
@@ -91,7 +120,7 @@ class Recordings(list[Recording]):
 
 @dataclass(frozen=True)
 class Series:
-    """Windows of one stream by slot: `values` (L, T, C), `quality` (L,), `present` (L,) bool."""
+    """Windows of one stream by slot: `values` (L, ...) as the modality's axes say, `quality` (L,), `present` (L,)."""
 
     device: str
     name: str
@@ -116,11 +145,27 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Sequence:
-    """A recording in slots: streams' windows and, by task, the share of each label in the slot's window.
+class Parts:
+    """Share of each label in each part of each window, (L, PARTS, k), over the k `labels` that occur at all."""
 
-    `targets` is (L, labels) over the labelled part of the window, `parts` (L, PARTS, labels) over each part of it; a
-    row of zeros is unlabelled time. `hop_ns` is the length of a slot.
+    labels: NDArray[np.int64]
+    share: NDArray[np.float32]
+
+    def dense(self, start: int, stop: int, labels: int) -> NDArray[np.float32]:
+        """(stop - start, PARTS, labels) of some slots, over all labels."""
+        share = self.share[start:stop]
+        whole = np.zeros((*share.shape[:2], labels), np.float32)
+        whole[..., self.labels] = share
+        return whole
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """A recording in slots: streams' windows and, by task, the truth of the slot's window.
+
+    `targets` of a classification is (L, labels), each label's share of the labelled part of the window, and `parts` the
+    same over each part of it; a row of zeros is unlabelled time. `targets` of a regression is (L, size) with NaN where
+    nothing is known. `hop_ns` is the length of a slot.
     """
 
     name: str
@@ -130,7 +175,7 @@ class Sequence:
     hop_ns: int
     series: tuple[Series, ...]
     targets: Mapping[str, NDArray[np.float32]]
-    parts: Mapping[str, NDArray[np.float32]]
+    parts: Mapping[str, Parts]
     fold: int | None = None
 
     @property
@@ -139,7 +184,7 @@ class Sequence:
         return len(self.series[0].present)
 
     def majority(self, task: str) -> NDArray[np.int64]:
-        """(L,) label index that covers most of each window; -1 where unlabelled."""
+        """(L,) of a classification: index of the label that covers most of each window; -1 where unlabelled."""
         target = self.targets[task]
         return np.where(target.sum(-1) > 0, target.argmax(-1), -1)
 
@@ -162,10 +207,7 @@ def sequence(recording: Recording, shift_ns: int = 0) -> Sequence | None:
     """
     hop_ns = round(recording.tracks[0].stream.hop_s * SECOND)
     window_ns = round(recording.tracks[0].stream.window_s * SECOND)
-    found = []
-    for track in recording.tracks:
-        values = track.values.astype(np.float32) * np.float32(track.scale)
-        found.append(cut(track.stream, track.t + shift_ns, values))
+    found = [cut(track.stream, track.t + shift_ns, track.values, track.scale) for track in recording.tracks]
     slots = [window.t0 // hop_ns for windows in found for window in windows]
     if not slots:
         return None
@@ -177,13 +219,22 @@ def sequence(recording: Recording, shift_ns: int = 0) -> Sequence | None:
     )
     part_ns = window_ns // PARTS
     edges = first * hop_ns - shift_ns + np.arange((length - 1) * hop_ns // part_ns + PARTS + 1) * part_ns
+    ends = first * hop_ns - shift_ns + np.arange(length) * hop_ns + window_ns
     parts, targets = {}, {}
-    for task, segments in recording.labels.items():
-        shares = segments.shares(edges, len(TASKS[task].labels))
-        parts[task] = sliding_window_view(shares, PARTS, axis=0)[:: hop_ns // part_ns].swapaxes(1, 2)
-        whole = parts[task].mean(1)
+    for name, truth in recording.labels.items():
+        task = TASKS[name]
+        if isinstance(truth, Values):
+            targets[name] = truth.newest(ends, window_ns)
+            continue
+        assert isinstance(task, Classification), f"{recording.name}: {name} is no classification and has labels"
+        occurring = np.unique(truth.index[truth.index >= 0])
+        shares = truth.shares(edges, occurring)
+        windows = sliding_window_view(shares, PARTS, axis=0)[:: hop_ns // part_ns].swapaxes(1, 2)
+        parts[name] = Parts(occurring, windows)
+        whole = np.zeros((length, task.size), np.float32)
+        whole[:, occurring] = windows.mean(1)
         whole = whole / np.maximum(whole.sum(-1, keepdims=True), 1e-6)
-        targets[task] = event_first(whole, TASKS[task].none_index)
+        targets[name] = event_first(whole, task.none_index)
     about = (recording.name, recording.dataset, recording.person)
     return Sequence(*about, first, hop_ns, series, targets, parts, recording.fold)
 

@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from backend.data.recording import Recording, Recordings, Segments, Track
-from backend.tasks import TASKS
+from backend.tasks.activity import ACTIVITY as TASK
+from backend.tasks.activity import MOBILITY
 from broker.errors import DataError
 from edge.sensors.replay import DEVICES
 from edge.windows import Stream
@@ -30,7 +31,6 @@ from edge.windows import Stream
 log = logging.getLogger(__name__)
 
 NAME = "sp_sw_har"
-TASK = TASKS["activity-recognition"]
 COLUMNS = ("x_acc", "y_acc", "z_acc", "x_gyro", "y_gyro", "z_gyro")
 CSV_NAME = re.compile(r"(?P<person>[A-Za-z0-9-]+)_(?P<run>\d+)_(?P<device>sp|sw)\.csv")
 LATEST_MS = 2**63 // 1_000_000
@@ -158,9 +158,9 @@ def _samples(part: _Part) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArr
     if not whole.any():
         raise DataError(f"{where}: no samples; remove the recording or get it again")
     names = [name or "" for name in table["label"].cast(pa.string()).to_pylist()]
-    unknown = set(names) - {*TASK.labels, ""}
+    unknown = set(names) - {*MOBILITY, ""}
     if unknown:
-        raise DataError(f"{where}: unknown labels {sorted(map(str, unknown))}; known: {', '.join(TASK.labels)}")
+        raise DataError(f"{where}: unknown labels {sorted(map(str, unknown))}; known: {', '.join(MOBILITY)}")
     index = np.array([TASK.labels.index(name) if name else -1 for name in names], np.int64)
     t, values, index = ms[whole].astype(np.int64) * 1_000_000, values[whole], index[whole]
     order = np.argsort(t, kind="stable")

@@ -1,1 +1,1 @@
-"""`backend demo`: broker, three simulated devices and the backend as processes of this machine, and a live view."""
+"""`backend demo`: broker, simulated devices and the backend as processes of this machine, and a live view."""

@@ -7,18 +7,22 @@ import typer
 
 
 def demo(
+    scene: Annotated[
+        str | None, typer.Option(help="What is simulated: home (if left out), drive or touch.", metavar="NAME")
+    ] = None,
     replay: Annotated[
         Path | None, typer.Option(help="Play recordings instead: sp_sw_har, CSV, WAV, FLAC, OGG or recorded frames.")
     ] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="Folder of a model; the bundled one if left out.")] = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="MQTT port; if it is taken, a free one.")] = 1883,
     http_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of metrics and events, likewise.")] = 8600,
     seconds: Annotated[float | None, typer.Option(min=1, help="End after this long; otherwise at Ctrl-C.")] = None,
 ) -> None:
-    """Run a broker, three simulated devices and the backend, and watch the events come."""
+    """Run a broker, simulated devices and the backend, and watch what comes: events, estimates, windows."""
     from rich.console import Console
 
-    from backend.demo.run import run
+    from backend.demo.run import prepare, run
 
     console = Console(highlight=False)
-    summary = run(replay=replay, port=port, http_port=http_port, seconds=seconds, console=console)
-    console.print(summary, soft_wrap=True)
+    summary = run(prepare(scene, replay, checkpoint), port=port, http_port=http_port, seconds=seconds, console=console)
+    console.print(summary, soft_wrap=not console.is_terminal)

@@ -14,20 +14,22 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
 
-from backend.demo.view import Truth, View
+from backend.demo.judge import Judge
+from backend.demo.plan import SEED, Plan, plan
+from backend.demo.view import View
+from backend.tasks import TASKS, Regression
 from broker.errors import ConfigError, IotlmError
 from broker.link import MqttLink
 from broker.server import find_mosquitto
-from edge.simulator import Scene
 
-SITE, GROUP, SEED = "demo", "home", 7
-DEVICES = {"watch": ("imu", "wrist"), "phone": ("imu", "pocket"), "microphone": ("audio", "room")}
+SITE = "demo"
+_RECORDED = "home", ("watch", "phone", "microphone")  # what is fused when recordings are played
 _GRACE_S = 8.0  # a process gets this long to end by itself
 
 
@@ -84,21 +86,48 @@ def choose_port(wanted: int) -> int:
     raise ConfigError("127.0.0.1 has no free port")
 
 
-def run(*, replay: Path | None, port: int, http_port: int, seconds: float | None, console: Console) -> str:
+@dataclass(frozen=True)
+class Demo:
+    """What is to be shown: a scene, simulated, or recordings; and by which model (None: the bundled one)."""
+
+    show: Plan | Path
+    checkpoint: Path | None
+    estimates: bool  # whether the model gives any
+
+
+def prepare(scene: str | None, replay: Path | None, checkpoint: Path | None) -> Demo:
+    """The demo of a scene (None: the home) or of recordings.
+
+    Raises:
+        ConfigError: both are given, there is no such scene or recording, or the model can do nothing with the scene.
+        CheckpointError: the model cannot be used.
+    """
+    if replay is not None and scene is not None:
+        raise ConfigError(f"--scene {scene}: goes without --replay; recordings are not simulated")
+    if replay is not None and not replay.exists():
+        raise ConfigError(f"--replay {replay}: no such file or folder")
+    from backend.checkpoint import load_checkpoint
+
+    model = load_checkpoint(checkpoint).model.config
+    show = replay or plan(scene or "home", model)
+    tasks = show.tasks if isinstance(show, Plan) else model.tasks
+    return Demo(show, checkpoint, any(isinstance(TASKS[name], Regression) for name in tasks))
+
+
+def run(wanted: Demo, *, port: int, http_port: int, seconds: float | None, console: Console) -> str:
     """Run the demo until Ctrl-C or for `seconds`; returns one line about what was seen.
 
     Raises:
-        ConfigError: `replay` does not exist, or one of the processes failed.
+        ConfigError: one of the processes failed.
     """
-    if replay is not None and not replay.exists():
-        raise ConfigError(f"--replay {replay}: no such file or folder")
     mqtt, http = choose_port(port), choose_port(http_port)
     with _folder() as folder, _terminated_as_interrupted():
-        processes, how_to = Processes(folder), _how_to(mqtt, http, port)
-        view = View(how_to, truth=None if replay else _simulated_truth())
+        processes, how_to = Processes(folder), _how_to(mqtt, http, port, wanted.estimates)
+        show = wanted.show
+        view = View(how_to, Judge(show.stage, show.others, show.tasks) if isinstance(show, Plan) else None)
         try:
-            _start(processes, mqtt, http, replay)
-            for line in how_to:
+            _start(processes, mqtt, http, wanted)
+            for line in () if console.is_terminal else how_to:  # there the view shows them
                 console.print(line, soft_wrap=True)
             asyncio.run(_watch(view, processes, mqtt, seconds, console))
         except KeyboardInterrupt:
@@ -112,20 +141,22 @@ def run(*, replay: Path | None, port: int, http_port: int, seconds: float | None
         return view.summary()
 
 
-def _start(processes: Processes, mqtt: int, http: int, replay: Path | None) -> None:
-    folder = processes.folder
+def _start(processes: Processes, mqtt: int, http: int, wanted: Demo) -> None:
+    folder, show = processes.folder, wanted.show
     processes.start("broker", "broker.cli", "run", "--port", str(mqtt), "--directory", str(folder / "broker"))
     _wait_listening(processes, mqtt)
+    group, devices = (show.scene, tuple(show.devices)) if isinstance(show, Plan) else _RECORDED
     settings = folder / "serve.toml"
-    settings.write_text(_serve_toml(folder, mqtt, http))
-    processes.start("backend", "backend.cli", "serve", "--config", str(settings))
-    if replay is not None:
+    settings.write_text(_serve_toml(folder, mqtt, http, group, devices))
+    model = [] if wanted.checkpoint is None else ["--checkpoint", str(wanted.checkpoint)]
+    processes.start("backend", "backend.cli", "serve", "--config", str(settings), *model)
+    if not isinstance(show, Plan):
         where = ["--site", SITE, "--broker", f"127.0.0.1:{mqtt}", "--now"]
-        processes.start("replay", "edge.cli", "replay", str(replay), *where)
+        processes.start("replay", "edge.cli", "replay", str(show), *where)
         return
-    for name in DEVICES:
+    for name, streams in show.devices.items():
         settings = folder / f"{name}.toml"
-        settings.write_text(_edge_toml(folder, name, mqtt))
+        settings.write_text(_edge_toml(folder, name, mqtt, show.scene, streams))
         processes.start(name, "edge.cli", "run", "--config", str(settings))
 
 
@@ -144,15 +175,15 @@ async def _watch(view: View, processes: Processes, mqtt: int, seconds: float | N
                 await following
 
 
-def _serve_toml(folder: Path, mqtt: int, http: int) -> str:
-    devices = ", ".join(f'"{name}"' for name in DEVICES)
+def _serve_toml(folder: Path, mqtt: int, http: int, group: str, devices: tuple[str, ...]) -> str:
+    fused = ", ".join(f'"{name}"' for name in devices)
     return f"""\
 [broker]
 host = "127.0.0.1"
 port = {mqtt}
 
 [groups]
-{GROUP} = [{devices}]
+{group} = [{fused}]
 
 [store]
 url = "sqlite:///{(folder / "events.db").as_posix()}"
@@ -162,9 +193,8 @@ port = {http}
 """
 
 
-def _edge_toml(folder: Path, name: str, mqtt: int) -> str:
-    modality, placement = DEVICES[name]
-    return f"""\
+def _edge_toml(folder: Path, name: str, mqtt: int, scene: str, streams: Mapping[str, tuple[str, str]]) -> str:
+    device = f"""\
 site = "{SITE}"
 device = "{name}"
 
@@ -174,30 +204,30 @@ port = {mqtt}
 
 [spool]
 path = "{(folder / name).as_posix()}.db"
-
+"""
+    return device + "".join(
+        f"""
 [[streams]]
-name = "{modality}"
+name = "{stream}"
 sensor = "simulator"
 modality = "{modality}"
 placement = "{placement}"
-options = {{ seed = {SEED} }}
+options = {{ scene = "{scene}", seed = {SEED} }}
 """
+        for stream, (modality, placement) in streams.items()
+    )
 
 
-def _how_to(mqtt: int, http: int, wanted: int) -> list[str]:
+def _how_to(mqtt: int, http: int, wanted: int, estimates: bool) -> list[str]:
     kind = "mosquitto" if find_mosquitto() else "embedded"
     note = "" if mqtt == wanted else f" (port {wanted} was taken)"
     port = "" if mqtt == 1883 else f" -p {mqtt}"
     return [
         f"{kind} broker on 127.0.0.1:{mqtt}{note}, metrics and events on http://127.0.0.1:{http}",
         f"subscribe:  mosquitto_sub{port} -t 'iotlm/events/#'",
+        *([f"            mosquitto_sub{port} -t 'iotlm/estimates/#'"] if estimates else []),
         "stop:       Ctrl-C",
     ]
-
-
-def _simulated_truth() -> Truth:
-    scene = Scene(SEED)
-    return lambda task, t_ns: scene.labels(t_ns).get(task)
 
 
 def _wait_listening(processes: Processes, port: int, seconds: float = 20.0) -> None:

@@ -1,14 +1,16 @@
-"""What a person sees of a running system: devices, windows per second, events as they come.
+"""What a person sees of a running system: devices, windows per second, events and estimates as they come.
 
-It watches the wire as any subscriber could and refuses to know anything else, so what it shows is what is published.
-On a terminal it redraws one screen; elsewhere it prints one line per event and a summary now and then.
+It watches the wire as any subscriber could and refuses to know anything else but what a `Judge` says of the simulated
+scene. With a judge, only the scene's tasks are shown: a model answers all that its sensors permit, and where the driver
+of a car looks on a screen is no question. On a terminal it redraws one screen; elsewhere it prints one line per event,
+now and then one per task of estimates, and a summary.
 """
 
 import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -18,17 +20,17 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from backend.demo.judge import Judge
+from backend.demo.words import amount, said, sent, sources
 from broker import topics
 from broker.errors import MessageError
 from broker.link import Link, Message
-from broker.messages import Event, decode_event, decode_status
+from broker.messages import Estimate, Event, decode_estimate, decode_event, decode_status
 
-_EVENTS_SHOWN = 14
+_EVENTS_SHOWN, _FEWEST_EVENTS_SHOWN = 14, 3
 _RATE_OVER_S = 5.0
 _SUMMARY_EVERY_S = 10.0
-
-# What the simulated scene holds at a time (ns UTC) for a task: its label, or None where nothing is known.
-Truth = Callable[[str, int], str | None]
+_ESTIMATE_EVERY_S = 5.0  # of a task, where lines are printed
 
 
 @dataclass
@@ -47,31 +49,49 @@ class DeviceRow:
         return len(self.recent) / _RATE_OVER_S
 
 
-class View:
-    """State of the live view, fed with messages of the wire."""
+@dataclass
+class EstimateRow:
+    """One task's newest estimate, and how far all of them were off, beside a constant answer; `off` of the newest."""
 
-    def __init__(self, footer: list[str], truth: Truth | None = None) -> None:
+    newest: Estimate
+    count: int = 0
+    judged: int = 0
+    off: float | None = None
+    total: float = 0.0
+    constant: float = 0.0
+    printed: float = float("-inf")
+
+    def means(self) -> tuple[float, float] | None:
+        """Mean error of the estimates and of the constant answer, once there is a truth."""
+        return (self.total / self.judged, self.constant / self.judged) if self.judged else None
+
+
+class View:
+    """State of the live view, fed with messages of the wire; `judge` knows the truth, where there is one."""
+
+    def __init__(self, footer: list[str], judge: Judge | None = None) -> None:
         self.devices: dict[str, DeviceRow] = {}
         self.events: deque[tuple[Event, str | None]] = deque(maxlen=_EVENTS_SHOWN)
+        self.estimates: dict[str, EstimateRow] = {}
         self.counts = {"windows": 0, "events": 0, "starts": 0, "right": 0, "judged": 0}
-        self._footer, self._truth = footer, truth
+        self._footer, self._judge = footer, judge
         self._began = time.monotonic()
 
     async def follow(self, link: Link, console: Console) -> None:
         """Show what arrives until cancelled."""
-        await link.subscribe(topics.STATUS_ALL, topics.FRAMES_ALL, topics.EVENTS_ALL)
+        await link.subscribe(topics.STATUS_ALL, topics.FRAMES_ALL, topics.EVENTS_ALL, topics.ESTIMATES_ALL)
         with self._screen(console) as refresh:
             ticker = asyncio.create_task(self._tick(refresh, console))
             try:
                 async for message in link.messages():
-                    event = self.take(message)
-                    if event and not console.is_terminal:
-                        console.print(self._line(event, self.events[-1][1]), soft_wrap=True)
+                    taken = self.take(message)
+                    if taken and not console.is_terminal and (line := self._news(taken)):
+                        console.print(line, soft_wrap=True)
             finally:
                 ticker.cancel()
 
-    def take(self, message: Message) -> Event | None:
-        """Take one message in; the event if it is one. What cannot be read is passed over."""
+    def take(self, message: Message) -> Event | Estimate | None:
+        """Take one message in; the event or estimate if it is one to show. What cannot be read is passed over."""
         try:
             topic = topics.parse(message.topic)
             if isinstance(topic, topics.FrameTopic):
@@ -84,17 +104,19 @@ class View:
                 row = self.devices.setdefault(topic.device, DeviceRow())
                 row.state = status.state
                 if status.streams:
-                    row.streams = ", ".join(f"{s.modality} @ {s.placement}, {s.rate:g} Hz" for s in status.streams)
-            elif isinstance(topic, topics.EventTopic):
-                event = decode_event(message.payload)
-                self._count(event)
-                return event
-        except MessageError:
+                    row.streams = sent(status.streams)
+            elif isinstance(topic, topics.EventTopic | topics.EstimateTopic):
+                if self._judge and topic.task not in self._judge.tasks:
+                    return None
+                if isinstance(topic, topics.EventTopic):
+                    return self._event(decode_event(message.payload))
+                return self._estimate(decode_estimate(message.payload))
+        except (MessageError, ValueError):  # a time that is none
             pass
         return None
 
-    def summary(self) -> str:
-        """One line about everything so far."""
+    def progress(self) -> str:
+        """How much has come so far."""
         c = self.counts
         seconds = time.monotonic() - self._began
         windows, events = _counted(c["windows"], "window"), _counted(c["events"], "event")
@@ -103,23 +125,46 @@ class View:
             text += f"; {c['right']} of {c['judged']} starts agree with the simulated scene"
         return text
 
-    def _count(self, event: Event) -> None:
+    def summary(self) -> str:
+        """One line about everything so far."""
+        parts = [self.progress()]
+        for task, row in sorted(self.estimates.items()):
+            if self._judge and (means := row.means()):
+                unit = self._judge.metric(task)[1]
+                mean, constant = map(amount, means)
+                parts.append(f"{task} off by {mean} {unit} on average (a constant answer {constant} {unit})")
+            else:
+                parts.append(f"{row.count} of {task}")
+        return "; ".join(parts)
+
+    def _event(self, event: Event) -> Event:
+        truth = self._judge.label(event) if self._judge and event.phase == "start" else None
         self.counts["events"] += 1
-        truth = None
-        if event.phase == "start":
-            self.counts["starts"] += 1
-            if self._truth and (truth := self._truth(event.task, _middle_ns(event))) is not None:
-                self.counts["judged"] += 1
-                self.counts["right"] += truth == event.label
+        self.counts["starts"] += event.phase == "start"
+        if truth is not None:
+            self.counts["judged"] += 1
+            self.counts["right"] += truth == event.label
         self.events.append((event, truth))
+        return event
+
+    def _estimate(self, estimate: Estimate) -> Estimate:
+        error = self._judge.error(estimate) if self._judge else None
+        row = self.estimates.setdefault(estimate.task, EstimateRow(estimate))
+        row.newest, row.off = estimate, error.off if error else None
+        row.count += 1
+        if error:
+            row.judged += 1
+            row.total += error.off
+            row.constant += error.constant
+        return estimate
 
     @contextlib.contextmanager
     def _screen(self, console: Console) -> Iterator[Callable[[], None]]:
         if not console.is_terminal:
             yield lambda: None
             return
-        with Live(self._render(), console=console, screen=False, auto_refresh=False, transient=True) as live:
-            yield lambda: live.update(self._render(), refresh=True)
+        with Live(self._render(console), console=console, screen=False, auto_refresh=False, transient=True) as live:
+            yield lambda: live.update(self._render(console), refresh=True)
 
     async def _tick(self, refresh: Callable[[], None], console: Console) -> None:
         last = time.monotonic()
@@ -128,40 +173,93 @@ class View:
             refresh()
             if not console.is_terminal and time.monotonic() - last >= _SUMMARY_EVERY_S:
                 last = time.monotonic()
-                console.print(self.summary(), soft_wrap=True)
+                console.print(self.progress(), soft_wrap=True)
 
-    def _render(self) -> RenderableType:
+    def _render(self, console: Console) -> RenderableType:
+        parts: list[RenderableType] = [Panel(self._device_table(), title="devices")]
+        if self.estimates:
+            parts.append(Panel(self._estimate_table(), title="estimates"))
+        rows = len(self.devices) + len(self.estimates) + 3 * (len(parts) + 1) + len(self._footer) + 2
+        shown = max(_FEWEST_EVENTS_SHOWN, min(_EVENTS_SHOWN, console.height - rows))
+        parts.append(Panel(self._event_table(shown), title="events, newest first"))
+        return Group(*parts, Text(self.progress(), style="bold"), *[Text(line, style="dim") for line in self._footer])
+
+    def _device_table(self) -> Table:
+        table = _table({"device": "left", "state": "left", "sends": "fill", "windows": "right", "per s": "right"})
         now = time.monotonic()
-        devices = Table(expand=True, box=None, pad_edge=False)
-        for title in ("device", "state", "sends", "windows", "per second"):
-            devices.add_column(title, justify="right" if title in ("windows", "per second") else "left")
         for name, row in sorted(self.devices.items()):
             colour = "green" if row.state == "online" else "red"
-            devices.add_row(name, f"[{colour}]{row.state}[/]", row.streams, str(row.windows), f"{row.rate(now):.1f}")
-        events = Table(expand=True, box=None, pad_edge=False)
-        for title in ("time", "task", "phase", "event", "sure", "heard or felt by", "scene"):
-            events.add_column(title, justify="right" if title == "sure" else "left", no_wrap=True)
-        for event, truth in reversed(self.events):
-            events.add_row(*self._cells(event, truth), style="dim" if event.phase == "update" else "")
-        return Group(
-            Panel(devices, title="devices"),
-            Panel(events, title="events, newest first"),
-            Text(self.summary(), style="bold"),
-            *[Text(line, style="dim") for line in self._footer],
+            table.add_row(name, f"[{colour}]{row.state}[/]", row.streams, str(row.windows), f"{row.rate(now):.1f}")
+        return table
+
+    def _estimate_table(self) -> Table:
+        columns = {"task": "left", "estimate": "left", "off by": "right", "mean": "right", "constant": "right"}
+        table = _table(
+            {**(columns if self._judge else {"task": "left", "estimate": "left"}), "seen or felt by": "fill"}
         )
+        for task, row in sorted(self.estimates.items()):
+            cells = [task, said(row.newest)]
+            if self._judge:
+                cells += [self._off(row) or "no truth", *map(amount, row.means() or ())]
+                cells += [""] * (len(columns) - len(cells))
+            table.add_row(*cells, sources(row.newest.attribution))
+        return table
 
-    def _cells(self, event: Event, truth: str | None) -> list[str]:
-        mark = "" if truth is None else "[green]✓[/]" if truth == event.label else f"[red]{truth}[/]"
-        return [
-            _clock(event.time), event.task, event.phase, event.label, f"{event.confidence:.0%}", _sources(event), mark
-        ]  # fmt: skip
+    def _event_table(self, shown: int) -> Table:
+        columns = {"time": "left", "task": "left", "phase": "left", "event": "left", "sure": "right"}
+        scene = {"scene": "left"} if self._judge else {}
+        table = _table({**columns, "heard, seen or felt by": "fill", **scene})
+        for event, truth in list(reversed(self.events))[:shown]:
+            mark = "" if truth is None else "[green]✓[/]" if truth == event.label else f"[red]{truth}[/]"
+            cells = [_clock(event.time), event.task, event.phase, event.label, f"{event.confidence:.0%}"]
+            cells += [sources(event.attribution), *([mark] if self._judge else [])]
+            table.add_row(*cells, style="dim" if event.phase == "update" else "")
+        return table
 
-    def _line(self, event: Event, truth: str | None) -> str:
+    def _off(self, row: EstimateRow) -> str:
+        """How far the newest estimate is off, with the metric's name and unit; empty where nobody knows."""
+        if row.off is None or self._judge is None:
+            return ""
+        kind, unit = self._judge.metric(row.newest.task)
+        return f"{amount(row.off)} {unit} {kind}".strip()
+
+    def _news(self, taken: Event | Estimate) -> str | None:
+        """A line about what has just been taken; None where the task's last one was a moment ago."""
+        if isinstance(taken, Event):
+            return self._event_line(taken, self.events[-1][1])
+        row, now = self.estimates[taken.task], time.monotonic()
+        if now - row.printed < _ESTIMATE_EVERY_S:
+            return None
+        row.printed = now
+        return self._estimate_line(row)
+
+    def _event_line(self, event: Event, truth: str | None) -> str:
         seen = "" if truth is None else "  (as in the scene)" if truth == event.label else f"  (scene: {truth})"
         return (
             f"{_clock(event.time)}  {event.task}  {event.phase:<6}  {event.label:<14}  "
-            f"{event.confidence:4.0%}  {_sources(event)}{seen}"
+            f"{event.confidence:4.0%}  {sources(event.attribution)}{seen}"
         )
+
+    def _estimate_line(self, row: EstimateRow) -> str:
+        text = f"{_clock(row.newest.time)}  {row.newest.task}  {said(row.newest)}  {sources(row.newest.attribution)}"
+        if self._judge is None:
+            return text
+        means = row.means()
+        so_far = f"; mean {amount(means[0])}, a constant answer {amount(means[1])}" if means else ""
+        off = self._off(row)
+        return f"{text}  ({f'off by {off}' if off else 'no truth'}{so_far})"
+
+
+def _table(columns: Mapping[str, str]) -> Table:
+    """A table without lines, as wide as the terminal: columns "left" and "right" as wide as they need, "fill" the rest.
+
+    Rows stay rows: what does not fit ends in dots.
+    """
+    table = Table(expand=True, box=None, pad_edge=False)
+    for title, kind in columns.items():
+        ratio = 1 if kind == "fill" else None
+        table.add_column(title, justify="right" if kind == "right" else "left", no_wrap=True, ratio=ratio)
+    return table
 
 
 def _counted(count: int, what: str) -> str:
@@ -170,13 +268,3 @@ def _counted(count: int, what: str) -> str:
 
 def _clock(text: str) -> str:
     return datetime.fromisoformat(text).astimezone().strftime("%H:%M:%S")
-
-
-def _sources(event: Event) -> str:
-    ranked = sorted(event.attribution.items(), key=lambda item: -item[1])
-    return " ".join(f"{stream} {weight:.0%}" for stream, weight in ranked if weight >= 0.01)
-
-
-def _middle_ns(event: Event) -> int:
-    """Middle of the window that decided, which the label is about; windows are one second long."""
-    return int(datetime.fromisoformat(event.time).timestamp() * 1e9) - 500_000_000

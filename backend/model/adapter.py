@@ -14,7 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 FUSIONS = ("model", "early", "late")
-PLACEMENTS = ("unknown", "wrist", "pocket", "room", "chest", "head", "ankle", "car")
+PLACEMENTS = (
+    "unknown", "wrist", "pocket", "room", "chest", "head", "ankle", "car", "thigh", "hand", "phone", "screen", "panel",
+    "face", "above", "front", "roof", "table",
+)  # fmt: skip
 """Placements with an embedding of their own; any other name counts as unknown."""
 
 
@@ -89,6 +92,7 @@ class Adapter(nn.Module):
         modalities: int,
         tasks: int,
         slots: int,
+        placements: int = len(PLACEMENTS),
         fusion: str = "model",
         latents: int = 2,
         layers: int = 2,
@@ -98,7 +102,7 @@ class Adapter(nn.Module):
         super().__init__()
         self.fusion, self.tasks, self.latents, self.slots = fusion, tasks, latents, slots
         self.modality = nn.Embedding(modalities, dim)
-        self.placement = nn.Embedding(len(PLACEMENTS), dim)
+        self.placement = nn.Embedding(placements, dim)
         self.age = nn.Embedding(slots + 1, dim)
         self.part = nn.Parameter(torch.zeros(tokens, dim))
         self.missing = nn.Parameter(torch.zeros(dim))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from backend.model.trunk import Encoder
+from backend.model.trunk import Encoder, block
 
 FRAME = 512
 """Samples of one spectral frame: 32 ms at 16 kHz, a line every 31 Hz."""
@@ -111,16 +111,6 @@ def _stripe(rows: int, length: int, widest: int, device: torch.device) -> Tensor
     return (place >= start) & (place < start + width)
 
 
-def _block(inputs: int, outputs: int, *, halve: bool) -> list[nn.Module]:
-    """Convolution, normalisation (folds into the convolution when exported), and a pool that halves both axes."""
-    block: list[nn.Module] = [
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-    ]
-    return [*block, nn.MaxPool2d(2)] if halve else block
-
-
 class AudioEncoder(Encoder):
     """Sound of a quarter of a second or more at 16 kHz, full scale 1, to K tokens."""
 
@@ -146,7 +136,7 @@ class AudioEncoder(Encoder):
         widths = [1, width, 2 * width, 4 * width, 8 * width, 8 * width]
         layers: list[nn.Module] = []
         for depth, (inputs, outputs) in enumerate(pairwise(widths)):
-            layers += _block(inputs, outputs, halve=depth < 4)
+            layers += block(inputs, outputs, (2, 2) if depth < 4 else (1, 1))
         # Channels last: twice as fast on a CPU, in training and in the trunk alike.
         self.trunk = nn.Sequential(*layers).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.dropout = nn.Dropout(dropout)

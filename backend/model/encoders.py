@@ -5,11 +5,34 @@ from __future__ import annotations
 from typing import Any
 
 from backend.model.audio import AudioEncoder
+from backend.model.frames import (
+    CameraEncoder,
+    CapacitanceEncoder,
+    DepthEncoder,
+    ImageEncoder,
+    LidarEncoder,
+    ThermalEncoder,
+)
 from backend.model.series import ImuEncoder
+from backend.model.tracks import GazeEncoder, GpsEncoder, PoseEncoder
 from backend.model.trunk import Encoder
+from backend.model.video import VideoEncoder
 from broker.errors import CheckpointError
 
-ENCODERS: dict[str, type[Encoder]] = {"imu": ImuEncoder, "audio": AudioEncoder}
+ENCODERS: dict[str, type[Encoder]] = {
+    "imu": ImuEncoder,
+    "gps": GpsEncoder,
+    "gaze": GazeEncoder,
+    "pose": PoseEncoder,
+    "audio": AudioEncoder,
+    "image": ImageEncoder,
+    "video": VideoEncoder,
+    "depth": DepthEncoder,
+    "thermal": ThermalEncoder,
+    "capacitance": CapacitanceEncoder,
+    "camera": CameraEncoder,
+    "lidar": LidarEncoder,
+}
 
 
 def build_encoder(modality: str, options: dict[str, Any]) -> Encoder:

@@ -14,17 +14,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Self, cast
 import numpy as np
 import pydantic.dataclasses
 import torch
+from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, model_validator
 from torch import Tensor, nn
 
+from backend.answer import Answer, Decision, Estimation
 from backend.choices import CHECKED, Count, LessThanAll, build, different, one_of
 from backend.model.adapter import FUSIONS, PLACEMENTS, Adapter, FuseBatch
 from backend.model.encoders import ENCODERS, build_encoder
 from backend.model.history import SLOTS_OF_CONTEXT, Context, StreamTokens
 from backend.model.trunk import Encoder
 from backend.moment import StreamWindow
-from backend.tasks import TASKS
+from backend.tasks import TASKS, Classification, Regression, Task
 from broker.errors import CheckpointError, DataError
+from broker.modalities import MODALITIES
 
 if TYPE_CHECKING:
     from backend.checkpoint import Checkpoint
@@ -32,7 +35,11 @@ if TYPE_CHECKING:
 
 @pydantic.dataclasses.dataclass(config=CHECKED)
 class ModelConfig:
-    """Everything that the shape of a sensor model depends on; saved with every checkpoint."""
+    """Everything that the shape of a sensor model depends on; saved with every checkpoint.
+
+    `outputs`: by task, the labels or points that the model answers for, where these are not all that the task has.
+    `placements`: those that it tells apart; the first stands for all others.
+    """
 
     modalities: Annotated[tuple[Annotated[str, one_of(ENCODERS)], ...], AfterValidator(different)] = ("imu", "audio")
     tasks: Annotated[tuple[Annotated[str, one_of(TASKS)], ...], AfterValidator(different)] = (
@@ -49,6 +56,8 @@ class ModelConfig:
     heads: Count = 4
     dropout: LessThanAll = 0.1
     encoders: dict[Annotated[str, one_of(ENCODERS)], dict[str, Any]] = field(default_factory=dict)
+    outputs: dict[Annotated[str, one_of(TASKS)], tuple[str, ...]] = field(default_factory=dict)
+    placements: tuple[str, ...] = PLACEMENTS
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -57,12 +66,23 @@ class ModelConfig:
         for task in self.tasks:
             if not TASKS[task].modalities & set(self.modalities):
                 asked = ", ".join(sorted(TASKS[task].modalities))
-                raise ValueError(f"tasks has {task}, but modalities lacks {asked}; remove the one or add the other")
+                raise ValueError(f"tasks has {task}, but modalities has none of {asked}; remove the task or add one")
+        for task, names in self.outputs.items():
+            if strangers := set(names) - set(TASKS[task].outputs):
+                raise ValueError(f"outputs.{task} has {min(strangers)!r}, which the task does not know")
         for modality, options in self.encoders.items():
             known = list(inspect.signature(ENCODERS[modality]).parameters)
             for option in set(options) - set(known):
                 raise ValueError(f"encoders.{modality} has no {option!r}; options: {', '.join(known)}")
         return self
+
+    def task(self, name: str) -> Task:
+        """A task over the outputs that this model has."""
+        return TASKS[name].only(self.outputs[name]) if name in self.outputs else TASKS[name]
+
+    def placement(self, name: str) -> int:
+        """Index of a placement's embedding; that of an unknown name is 0."""
+        return self.placements.index(name) if name in self.placements else 0
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a JSON file."""
@@ -80,20 +100,10 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class Outputs:
-    """By task: logits (B, labels), and gate (B, S), the weight of each row; a decision's weights sum to one."""
+    """By task: what its head says (B, ...), and gate (B, S), the weight of each row; an answer's weights sum to one."""
 
-    logits: dict[str, Tensor]
+    heads: dict[str, Tensor]
     gate: dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Decision:
-    """One task's calibrated answer about one moment. `attribution`: weight of each stream, summing to one."""
-
-    label: str
-    confidence: float
-    probs: dict[str, float]
-    attribution: dict[str, float]
 
 
 class SensorModel(nn.Module):
@@ -111,18 +121,25 @@ class SensorModel(nn.Module):
             modalities=len(config.modalities),
             tasks=len(config.tasks),
             slots=config.slots,
+            placements=len(config.placements),
             fusion=config.fusion,
             latents=config.latents,
             layers=config.layers,
             heads=config.heads,
             dropout=config.dropout,
         )
-        labels = {task: len(TASKS[task].labels) for task in config.tasks}
-        self.heads = nn.ModuleDict({task: nn.Linear(config.dim, n) for task, n in labels.items()})
-        self.unimodal = nn.ModuleDict(
+        self.tasks = {name: config.task(name) for name in config.tasks}
+        self.heads = nn.ModuleDict({name: task.head(config.dim) for name, task in self.tasks.items()})
+        self.unimodal = nn.ModuleDict({m: self._voters(m) for m in config.modalities})
+
+    def _voters(self, modality: str) -> nn.ModuleDict:
+        """Heads over one modality alone, of the tasks that ask for it."""
+        dim, parts = self.config.dim, self.config.parts
+        asking = {name: task for name, task in self.tasks.items() if modality in task.modalities}
+        return nn.ModuleDict(
             {
-                m: nn.ModuleDict({task: nn.Linear(config.dim, n * config.parts) for task, n in labels.items()})
-                for m in config.modalities
+                name: nn.Linear(dim, task.size * parts) if isinstance(task, Classification) else task.head(dim)
+                for name, task in asking.items()
             }
         )
 
@@ -130,21 +147,22 @@ class SensorModel(nn.Module):
         """The encoder of one modality."""
         return cast(Encoder, self.encoders[modality])
 
-    def encode(self, modality: str, x_BTC: Tensor, rate: float) -> tuple[Tensor, Tensor]:
-        """Tokens (B, K, d) and quality (B,) of windows (B, T, C) in physical units at `rate` Hz.
+    def encode(self, modality: str, x: Tensor, rate: float) -> tuple[Tensor, Tensor]:
+        """Tokens (B, K, d) and quality (B,) of windows in physical units at `rate` Hz, as the modality's axes say.
 
-        A rate other than the encoder's is brought to its grid by linear interpolation; devices resample with
-        anti-aliasing (`edge.windows`) and arrive on the grid.
+        A series (B, T, C) of another rate than the encoder's is brought to its grid by linear interpolation; devices
+        resample with anti-aliasing (`edge.windows`) and arrive on the grid. Frames are resized by their encoders.
         """
         encoder = self.encoder(modality)
-        wanted = round(x_BTC.shape[1] / rate * encoder.rate)
-        if wanted != x_BTC.shape[1]:
-            x_BTC = nn.functional.interpolate(x_BTC.transpose(1, 2), wanted, mode="linear").transpose(1, 2)
-        tokens_BKd, quality_B = encoder(x_BTC)
+        if MODALITIES[modality].axes == ("time",):
+            wanted = round(x.shape[1] / rate * encoder.rate)
+            if wanted != x.shape[1]:
+                x = nn.functional.interpolate(x.transpose(1, 2), wanted, mode="linear").transpose(1, 2)
+        tokens_BKd, quality_B = encoder(x)
         return tokens_BKd, quality_B
 
     def fuse(self, batch: FuseBatch) -> Outputs:
-        """Logits and gate of every task for B decisions."""
+        """What every task's head says, and its gate, for B decisions."""
         task_BNd, gate_BNS = self.adapter(batch)
         tasks = self.config.tasks
         return Outputs(
@@ -153,13 +171,19 @@ class SensorModel(nn.Module):
         )
 
     def votes(self, modality: str, tokens_BKd: Tensor) -> dict[str, Tensor]:
-        """Logits (B, K x parts, labels) of the auxiliary heads, which see one window of one modality alone.
+        """What the auxiliary heads say, which see one window of one modality alone: (B, K x parts, labels) or (B, ...).
 
-        Each token answers for `parts` equal parts of its share of the window: it has to know where a label begins.
+        In a classification each token answers for `parts` equal parts of its share of the window: it has to know where
+        a label begins. A regression asks all tokens at once.
         """
         heads = cast(nn.ModuleDict, self.unimodal[modality])
         parts = (len(tokens_BKd), self.config.tokens * self.config.parts, -1)
-        return {task: head(tokens_BKd).reshape(parts) for task, head in heads.items()}
+        return {
+            name: head(tokens_BKd).reshape(parts)
+            if isinstance(self.tasks[name], Classification)
+            else head(tokens_BKd.mean(1))
+            for name, head in heads.items()
+        }
 
 
 def collate(contexts: Sequence[Context], config: ModelConfig) -> FuseBatch:
@@ -173,15 +197,10 @@ def collate(contexts: Sequence[Context], config: ModelConfig) -> FuseBatch:
         for s, row in enumerate(context.rows):
             tokens[b, s] = row.tokens
             modality[b, s] = config.modalities.index(row.modality)
-            placement[b, s] = placement_index(row.placement)
+            placement[b, s] = config.placement(row.placement)
             age[b, s] = context.slot - row.slot
             quality[b, s], present[b, s] = row.quality, True
     return FuseBatch(*(torch.from_numpy(a) for a in (tokens, modality, placement, age, quality, present)))
-
-
-def placement_index(name: str) -> int:
-    """Index of a placement's embedding; an unknown name is 0."""
-    return PLACEMENTS.index(name) if name in PLACEMENTS else 0
 
 
 class Predictor:
@@ -192,7 +211,7 @@ class Predictor:
 
     def __init__(self, checkpoint: Checkpoint, device: str = "cpu") -> None:
         self.model = checkpoint.model.eval().to(device)
-        self.config = checkpoint.model.config
+        self.config, self.tasks = checkpoint.model.config, checkpoint.model.tasks
         self.slots = self.config.slots
         self.temperatures = checkpoint.temperatures
         self.thresholds = checkpoint.thresholds
@@ -218,8 +237,8 @@ class Predictor:
                 raw[i] = window.values
                 batches.setdefault((window.modality, window.rate, *window.values.shape), []).append(i)
         for (modality, rate, *_), chosen in batches.items():
-            x_BTC = torch.from_numpy(np.stack([raw[i] for i in chosen])).to(self.device)
-            tokens_BKd, quality_B = self.model.encode(modality, x_BTC, rate)
+            x = torch.from_numpy(np.stack([raw[i] for i in chosen])).to(self.device)
+            tokens_BKd, quality_B = self.model.encode(modality, x, rate)
             tokens, quality = tokens_BKd.cpu().numpy().astype(np.float16), quality_B.cpu().numpy()
             done.update({i: (tokens[n], float(quality[n]) * windows[i].quality) for n, i in enumerate(chosen)})
         return [StreamTokens(w.key, w.modality, w.placement, w.t0 // slot_ns, *done[i]) for i, w in enumerate(windows)]
@@ -231,10 +250,10 @@ class Predictor:
             raise DataError(f"{window.key}: no encoder for modality {window.modality!r} here; known: {known}")
         wanted = self.encoders[window.modality]
         if window.tokens is None:
-            encoder = self.model.encoders[window.modality]
-            if window.values is None or window.values.shape[-1] != encoder.channels:
-                got = None if window.values is None else window.values.shape[-1]
-                raise DataError(f"{window.key}: {got} channels, the encoder takes {encoder.channels}")
+            assert window.values is not None
+            encoder, got = self.model.encoder(window.modality), window.values.shape
+            if len(got) != len(encoder.shape) or not MODALITIES[window.modality].takes(got[-1]):
+                raise DataError(f"{window.key}: a window of shape {got}, the encoder takes {encoder.shape}")
         elif window.encoder != wanted:
             raise DataError(
                 f"{window.key}: tokens of encoder {window.encoder[:12] or '(none)'}, this model has {wanted[:12]}; "
@@ -246,27 +265,39 @@ class Predictor:
             )
 
     @torch.inference_mode()
-    def decide(self, contexts: Sequence[Context]) -> list[dict[str, Decision]]:
-        """Decisions by task for every context; a task whose modalities are all silent in the slot gives none."""
+    def decide(self, contexts: Sequence[Context]) -> list[dict[str, Answer]]:
+        """Answers by task for every context; a task whose modalities are all silent in the slot gives none."""
         if not contexts:
             return []
         batch = collate(contexts, self.config)
         batch = FuseBatch(*(value.to(self.device) for value in vars(batch).values()))
         outputs = self.model.fuse(batch)
-        decisions: list[dict[str, Decision]] = [{} for _ in contexts]
-        for name in self.config.tasks:
-            probs_BN = (outputs.logits[name] / self.temperatures.get(name, 1.0)).softmax(-1).cpu().numpy()
+        answers: list[dict[str, Answer]] = [{} for _ in contexts]
+        for name, task in self.tasks.items():
             gate_BS = outputs.gate[name].cpu().numpy()
-            for context, probs_N, gate_S, found in zip(contexts, probs_BN, gate_BS, decisions, strict=True):
-                if context.modalities & TASKS[name].modalities:
-                    found[name] = _decision(TASKS[name].labels, context, probs_N, gate_S)
-        return decisions
+            said_B = self._answers(name, task, outputs.heads[name])
+            for context, said, gate_S, found in zip(contexts, said_B, gate_BS, answers, strict=True):
+                if not task.asks(context.modalities):
+                    continue
+                weights = _attribution(context, gate_S)
+                if isinstance(task, Classification):
+                    best = int(said.argmax())
+                    probs = {label: float(p) for label, p in zip(task.labels, said, strict=True)}
+                    found[name] = Decision(task.labels[best], float(said[best]), probs, weights)
+                else:
+                    found[name] = Estimation(said, weights)
+        return answers
+
+    def _answers(self, name: str, task: Task, head_BN: Tensor) -> NDArray[np.float32]:
+        """(B, size) calibrated probabilities, or values in the task's unit."""
+        if isinstance(task, Regression):
+            return task.values(head_BN).cpu().numpy()
+        return (head_BN / self.temperatures.get(name, 1.0)).softmax(-1).cpu().numpy()
 
 
-def _decision(labels: tuple[str, ...], context: Context, probs_N: np.ndarray, gate_S: np.ndarray) -> Decision:
+def _attribution(context: Context, gate_S: NDArray[np.float32]) -> dict[str, float]:
+    """The gate's weights by stream, over all slots of the context."""
     attribution: dict[str, float] = {}
     for row, weight in zip(context.rows, gate_S, strict=False):
         attribution[row.key] = attribution.get(row.key, 0.0) + float(weight)
-    best = int(probs_N.argmax())
-    probs = {label: float(p) for label, p in zip(labels, probs_N, strict=True)}
-    return Decision(labels[best], float(probs_N[best]), probs, attribution)
+    return attribution

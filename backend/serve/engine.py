@@ -11,19 +11,20 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+import numpy as np
+
+from backend.answer import Answer, Decision, Estimation
 from backend.metrics import Metrics
 from backend.model.history import Context, History, StreamTokens
 from backend.moment import Moment, StreamWindow
 from backend.serve.align import Closed, GroupKey
+from backend.serve.estimates import Estimates
 from backend.serve.events import Episodes
 from backend.serve.store import GroupState, Ruling
-from backend.tasks import TASKS, EventRule
-from broker.messages import Event
-
-if TYPE_CHECKING:
-    from backend.model.sensorlm import Decision  # torch stays out of this module
+from backend.tasks import Classification, EventRule, Regression, Task
+from broker.messages import Estimate, Event
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ class Model(Protocol):
     digest: str
     slots: int
     thresholds: dict[str, float]
+    tasks: dict[str, Task]
 
     def check(self, window: StreamWindow) -> None:
         """Raise an `IotlmError` for a window that the model cannot take."""
@@ -41,16 +43,17 @@ class Model(Protocol):
     def encode_windows(self, windows: Sequence[StreamWindow], slot_ns: int) -> list[StreamTokens]:
         """Tokens of every window, in order."""
 
-    def decide(self, contexts: Sequence[Context]) -> list[dict[str, Decision]]:
-        """Decisions by task for every context, in order."""
+    def decide(self, contexts: Sequence[Context]) -> list[dict[str, Answer]]:
+        """Answers by task for every context, in order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a batch brings about: decisions by moment, events without offsets, and the states groups are left in."""
+    """What a batch brings about: decisions by moment, events without offsets, estimates, and groups' new states."""
 
     decisions: list[Ruling]
     events: list[Event]
+    estimates: list[Estimate]
     groups: dict[GroupKey, GroupState]
 
 
@@ -59,6 +62,7 @@ class _Group:
     slot: int
     history: History
     episodes: Episodes
+    estimates: Estimates
 
 
 class Engine:
@@ -75,9 +79,12 @@ class Engine:
         self, model: Model, groups: Mapping[GroupKey, GroupState], metrics: Metrics, *, hop_ns: int, update_s: float
     ) -> None:
         self._model, self._metrics, self._hop_ns, self._update_s = model, metrics, hop_ns, update_s
-        self._rules = {name: served_rule(task.rule, model.thresholds.get(name)) for name, task in TASKS.items()}
+        classifications = {n: task for n, task in model.tasks.items() if isinstance(task, Classification)}
+        self._rules = {n: served_rule(task.rule, model.thresholds.get(n)) for n, task in classifications.items()}
+        self._none = {n: task.none_label for n, task in classifications.items()}
+        self._regressions = {n: task for n, task in model.tasks.items() if isinstance(task, Regression)}
         self._groups = {
-            key: _Group(s.slot, History.from_bytes(s.history), self._episodes(s.episodes))
+            key: _Group(s.slot, History.from_bytes(s.history), self._episodes(s.episodes), self._estimates())
             if s.model == model.digest
             else self._afresh(s.slot)  # tokens and labels of another model mean nothing to this one
             for key, s in groups.items()
@@ -88,23 +95,26 @@ class Engine:
         with self._metrics.engine_s.time():
             moments = [closed.moment for closed in batch if closed.moment is not None]
             decided = self._decide(moments)
-            decisions = dict(zip(map(id, moments), decided, strict=True))
+            answers = dict(zip(map(id, moments), decided, strict=True))
             events: list[Event] = []
+            estimates: list[Estimate] = []
             for closed in batch:
                 if closed.moment is not None:
-                    events += self._group(closed.group).episodes.step(closed.moment, decisions[id(closed.moment)])
+                    group, decisions, estimations = self._group(closed.group), *_by_kind(answers[id(closed.moment)])
+                    events += group.episodes.step(closed.moment, decisions)
+                    estimates += group.estimates.step(closed.moment, estimations)
                 elif closed.by == "gone":
                     events += self._group(closed.group).episodes.finish(*closed.group)
         touched = {closed.group for closed in batch if closed.moment is not None or closed.by == "gone"}
         rulings = [
             Ruling(GroupKey(moment.site, moment.group), moment.slot, moment.t0, task, decision.label, decision.probs)
             for moment, found in zip(moments, decided, strict=True)
-            for task, decision in found.items()
+            for task, decision in _by_kind(found)[0].items()
         ]
-        return Outcome(rulings, events, {key: self._state(key) for key in touched})
+        return Outcome(rulings, events, estimates, {key: self._state(key) for key in touched})
 
-    def _decide(self, moments: Sequence[Moment]) -> list[dict[str, Decision]]:
-        """Decisions by task for every moment; a failing batch is taken apart to spare the innocent."""
+    def _decide(self, moments: Sequence[Moment]) -> list[dict[str, Answer]]:
+        """Answers by task for every moment; a failing batch is taken apart to spare the innocent."""
         tokens = self._encode(moments)
         contexts = []
         for moment, rows in zip(moments, tokens, strict=True):
@@ -116,7 +126,7 @@ class Engine:
             found = self._model.decide(contexts)
         except Exception:
             found = [self._decide_one(context) for context in contexts]
-        return [{task: d for task, d in decisions.items() if _is_finite(d)} for decisions in found]
+        return [{task: answer for task, answer in answers.items() if _is_finite(answer)} for answers in found]
 
     def _encode(self, moments: Sequence[Moment]) -> list[list[StreamTokens]]:
         windows = [window for moment in moments for window in moment.windows]
@@ -133,7 +143,7 @@ class Engine:
             self._note_failure("encode", moment.slot)
             return []
 
-    def _decide_one(self, context: Context) -> dict[str, Decision]:
+    def _decide_one(self, context: Context) -> dict[str, Answer]:
         try:
             return self._model.decide([context])[0]
         except Exception:
@@ -150,10 +160,13 @@ class Engine:
         return self._groups[key]
 
     def _afresh(self, slot: int) -> _Group:
-        return _Group(slot, History(self._model.slots), self._episodes({}))
+        return _Group(slot, History(self._model.slots), self._episodes({}), self._estimates())
 
     def _episodes(self, state: Mapping[str, object]) -> Episodes:
-        return Episodes(self._rules, self._model.digest, self._update_s, state)
+        return Episodes(self._rules, self._none, self._model.digest, self._update_s, state)
+
+    def _estimates(self) -> Estimates:
+        return Estimates(self._regressions, self._model.digest)
 
     def _state(self, key: GroupKey) -> GroupState:
         group = self._groups[key]
@@ -166,5 +179,12 @@ def served_rule(rule: EventRule, threshold: float | None) -> EventRule:
     return replace(rule, on=on, off=min(rule.off, on))
 
 
-def _is_finite(decision: Decision) -> bool:
-    return math.isfinite(decision.confidence) and all(map(math.isfinite, decision.attribution.values()))
+def _by_kind(answers: Mapping[str, Answer]) -> tuple[dict[str, Decision], dict[str, Estimation]]:
+    """Answers by task: decisions, and estimations."""
+    decisions = {task: answer for task, answer in answers.items() if isinstance(answer, Decision)}
+    return decisions, {task: answer for task, answer in answers.items() if isinstance(answer, Estimation)}
+
+
+def _is_finite(answer: Answer) -> bool:
+    finite = math.isfinite(answer.confidence) if isinstance(answer, Decision) else np.isfinite(answer.values).all()
+    return bool(finite) and all(map(math.isfinite, answer.attribution.values()))

@@ -10,16 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from backend.answer import Decision
 from backend.moment import Moment
-from backend.tasks import TASKS, EventRule
+from backend.tasks import EventRule
 from broker.messages import Event, Phase, event_id
 from broker.modalities import MODALITIES
 from edge.clock import SECOND
-
-if TYPE_CHECKING:
-    from backend.model.sensorlm import Decision
 
 BREAK_NS = 5_000_000_000
 """An episode does not bridge a longer time without decisions."""
@@ -30,6 +28,11 @@ def iso(time_ns: int) -> str:
     """Nanoseconds UTC as ISO 8601 with milliseconds, such as 2026-01-31T12:00:00.500Z."""
     whole, rest = divmod(time_ns, SECOND)
     return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1_000_000:03d}Z"
+
+
+def ending(moment: Moment) -> int:
+    """When the longest of a moment's windows ends, ns UTC."""
+    return moment.t0 + round(max(MODALITIES[w.modality].window_s for w in moment.windows) * SECOND)
 
 
 @dataclass(slots=True)
@@ -116,15 +119,21 @@ class Episodes:
 
     Args:
         rules: by task, with the checkpoint's own thresholds.
+        none: by task, the label that is no event, or None.
         model: digest of the model that decides.
         update_s: event time between two updates of an episode that goes on; 0 for none.
         state: what `state()` returned before.
     """
 
     def __init__(
-        self, rules: Mapping[str, EventRule], model: str, update_s: float, state: Mapping[str, Any] | None = None
+        self,
+        rules: Mapping[str, EventRule],
+        none: Mapping[str, str | None],
+        model: str,
+        update_s: float,
+        state: Mapping[str, Any] | None = None,
     ) -> None:
-        self._rules, self._model, self._update_ns = rules, model, round(update_s * 1e9)
+        self._rules, self._none, self._model, self._update_ns = rules, none, model, round(update_s * 1e9)
         self._tracks = {task: Track(**values) for task, values in (state or {}).items() if task in rules}
 
     def state(self) -> dict[str, Any]:
@@ -134,13 +143,13 @@ class Episodes:
     def step(self, moment: Moment, decisions: Mapping[str, Decision]) -> list[Event]:
         """The events that the decisions about a moment raise; their offset is still 0."""
         events = []
-        end = moment.t0 + round(max(MODALITIES[w.modality].window_s for w in moment.windows) * 1e9)
+        end = ending(moment)
         facts = {f"{w.key}/{name}": value for w in moment.windows for name, value in w.facts.items()}
         facts = dict([(name, value) for name, value in facts.items() if len(name) <= _MAX_NAME][:_MAX_FACTS])
         trace = next((w.trace for w in moment.windows if w.trace), "")
         for task, decision in decisions.items():
             track = self._tracks.setdefault(task, Track())
-            none = TASKS[task].none_label
+            none = self._none[task]
             for change in step(track, self._rules[task], none, decision, moment.t0, end, self._update_ns):
                 context = (decision.attribution, facts, trace) if change.time == end else ({}, {}, "")
                 events.append(self._event(moment.site, moment.group, task, track, change, *context))

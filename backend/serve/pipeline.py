@@ -25,7 +25,7 @@ from backend.serve.store import Commit, Store
 from broker import topics
 from broker.errors import LinkDown, MessageError
 from broker.link import Link, Message
-from broker.messages import Ack, Event, decode_status, encode_json
+from broker.messages import Ack, Estimate, Event, decode_status, encode_json
 from broker.modalities import MODALITIES
 
 log = logging.getLogger(__name__)
@@ -170,6 +170,7 @@ class Pipeline:
             self.ingest.confirm(settled)
             self._count(batch, commit)
             await self._publish(events)
+        await self._tell(outcome.estimates)
         await self._acknowledge({sender: mark.watermark for sender, mark in commit.marks.items()})
 
     async def _commit(self, commit: Commit) -> list[Event]:
@@ -218,6 +219,14 @@ class Pipeline:
             with contextlib.suppress(LinkDown):  # at most once: the store has it for whoever asks
                 await self._link.publish(topics.events(event.site, event.group, event.task), encode_json(event))
                 self._metrics.published.inc()
+
+    async def _tell(self, estimates: list[Estimate]) -> None:
+        """Estimates go to whoever listens now; when the broker is away nobody does."""
+        for estimate in estimates:
+            with contextlib.suppress(LinkDown):
+                topic = topics.estimates(estimate.site, estimate.group, estimate.task)
+                await self._link.publish(topic, encode_json(estimate))
+                self._metrics.estimates.labels(estimate.task).inc()
 
     async def _acknowledge(self, watermarks: dict[Sender, int]) -> None:
         for sender, watermark in watermarks.items():

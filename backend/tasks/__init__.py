@@ -1,9 +1,17 @@
 """The tasks, written out: adding one is a file and a row here."""
 
 from backend.tasks.activity import ACTIVITY
+from backend.tasks.depth import DEPTH
 from backend.tasks.events import EVENTS
-from backend.tasks.task import EventRule, Task
+from backend.tasks.gaze import GAZE
+from backend.tasks.gesture import GESTURE
+from backend.tasks.pose import POSE
+from backend.tasks.reconstruction import RECONSTRUCTION
+from backend.tasks.task import Classification, EstimateRule, EventRule, Regression, Task
+from backend.tasks.touch import TOUCH
 
-TASKS: dict[str, Task] = {task.name: task for task in (ACTIVITY, EVENTS)}
+TASKS: dict[str, Task] = {
+    task.name: task for task in (GAZE, DEPTH, GESTURE, POSE, TOUCH, EVENTS, ACTIVITY, RECONSTRUCTION)
+}
 
-__all__ = ["TASKS", "EventRule", "Task"]
+__all__ = ["TASKS", "Classification", "EstimateRule", "EventRule", "Regression", "Task"]

@@ -1,19 +1,25 @@
-"""A task and its whole life: labels, loss, metric, words for the language model, and the rule that makes events.
+"""What a task is, whole: its outputs, head, loss, metric, words, and the rule that makes events or estimates of it.
 
-Training and serving use the same object, so that what is scored is what is published. A task knows nothing
-of encoders, datasets or MQTT.
+Two kinds: a `Classification` chooses a label and raises events, a `Regression` places points and gives estimates.
+Training and serving use the same object, so that what is scored is what is published. A task knows nothing of encoders,
+data sets or MQTT. P is a number of decisions, N of labels, J of points.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from broker.errors import ConfigError
+
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
+
+Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -33,30 +39,125 @@ class EventRule:
 
 
 @dataclass(frozen=True)
-class Task:
-    """One classification task.
+class EstimateRule:
+    """How often estimates are told: at most one in `every_s` seconds of event time for each group."""
 
-    `modalities`: a decision is made only for a moment in which at least one of them delivered. `none_label` is the
-    label that is no event (None: every label is one). `class_weights` balances the loss by label frequency to the
-    power given (0 = plain cross-entropy, 1 = fully balanced).
+    every_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What both kinds have.
+
+    `modalities`: a decision is made only for a moment in which at least one of them delivered. `given_by`: modalities
+    that hold the answer; where one is there nothing is asked, in training and in serving alike. `metric` is the key of
+    the headline in reports.
     """
 
     name: str
-    labels: tuple[str, ...]
     modalities: frozenset[str]
-    rule: EventRule
     metric: str
     question: str
+    given_by: frozenset[str] = frozenset()
+
+    def asks(self, present: frozenset[str]) -> bool:
+        """Whether there is something to decide for a moment in which these modalities delivered."""
+        return bool(present & self.modalities) and not present & self.given_by
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of what the head answers for: labels, or points."""
+        raise NotImplementedError
+
+    @property
+    def size(self) -> int:
+        """Numbers in a target."""
+        raise NotImplementedError
+
+    @property
+    def unknown(self) -> float:
+        """What a target holds where nothing is known."""
+        raise NotImplementedError
+
+    def only(self, outputs: Iterable[str]) -> Self:
+        """The same task over some of its outputs, in that order. Raises ConfigError for one that it does not have."""
+        raise NotImplementedError
+
+    def columns(self, outputs: Iterable[str]) -> NDArray[np.int64]:
+        """Indices into this task's targets of what `only(outputs)` would have as targets."""
+        raise NotImplementedError
+
+    def known(self, target_BN: Tensor) -> Tensor:
+        """(B,) bool: whether anything is known of a decision."""
+        raise NotImplementedError
+
+    def head(self, dim: int) -> nn.Module:
+        """From the task's vector (B, dim) to what `loss` takes."""
+        from torch import nn
+
+        return nn.Linear(dim, self.size)
+
+    def _index(self, outputs: Iterable[str]) -> list[int]:
+        place = {name: i for i, name in enumerate(self.outputs)}
+        wanted = list(outputs)
+        if strangers := [name for name in wanted if name not in place]:
+            raise ConfigError(f"task {self.name}: no output {strangers[0]!r}; it has {', '.join(self.outputs)}")
+        return [place[name] for name in wanted]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classification(Task):
+    """One label of several.
+
+    A target is the share that each label has of a window; zeros where nothing is known. `none_label` is the label
+    that is no event (None: every label is one). `class_weights` balances the loss by label frequency to the power given
+    (0 = plain cross-entropy, 1 = fully balanced). `views` are coarser questions that the same answer settles: by name,
+    label -> group; a label that is in no group is left out of that question.
+    """
+
+    labels: tuple[str, ...]
+    rule: EventRule
     words: dict[str, str]
     none_label: str | None = None
     class_weights: float = 0.0
+    views: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The labels."""
+        return self.labels
+
+    @property
+    def size(self) -> int:
+        """One number per label."""
+        return len(self.labels)
+
+    @property
+    def unknown(self) -> float:
+        """No share of any label."""
+        return 0.0
 
     @property
     def none_index(self) -> int | None:
         """Index of the none label, or None where every label is an event."""
         return None if self.none_label is None else self.labels.index(self.none_label)
 
-    def weights(self, share_N: NDArray[np.floating]) -> NDArray[np.float32]:
+    def only(self, outputs: Iterable[str]) -> Self:
+        """The same task over some of its labels; the none label stays only if it is one of them."""
+        labels = tuple(self.labels[i] for i in self._index(outputs))
+        words = {label: self.words[label] for label in labels}
+        none = self.none_label if self.none_label in labels else None
+        return replace(self, labels=labels, words=words, none_label=none)
+
+    def columns(self, outputs: Iterable[str]) -> NDArray[np.int64]:
+        """Indices of these labels."""
+        return np.array(self._index(outputs), np.int64)
+
+    def known(self, target_BN: Tensor) -> Tensor:
+        """Whether any label has a share."""
+        return target_BN.sum(-1) > 0
+
+    def weights(self, share_N: Floats) -> NDArray[np.float32]:
         """Loss weight of each label from its share of the training windows (mean weight over windows is 1)."""
         weight = np.maximum(share_N, 1e-3) ** -self.class_weights
         return np.asarray(weight / (weight * share_N).sum(), np.float32)
@@ -64,3 +165,84 @@ class Task:
     def loss(self, logits_BN: Tensor, target_BN: Tensor, weight_N: Tensor) -> Tensor:
         """Cross-entropy (B,) against the share that each label has of a window (rows sum to one)."""
         return -(target_BN * weight_N * logits_BN.log_softmax(-1)).sum(-1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regression(Task):
+    """Points in space, on a screen or along rays: `points` named, each with coordinates `axes`, in `unit`.
+
+    A target is (J x axes,), point by point; NaN where unknown. The head's numbers are in units of `scale` about
+    `centre` (one number per axis), so that learning starts where the answers are.
+    """
+
+    points: tuple[str, ...]
+    axes: tuple[str, ...]
+    unit: str
+    rule: EstimateRule
+    scale: float
+    centre: tuple[float, ...]
+    metric_scale: float
+    """From `unit` to the unit of `metric`: metres to millimetres is 1000."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The points."""
+        return self.points
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """How an estimate lays its values out: a row per point."""
+        return (len(self.points), len(self.axes))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the rows of an estimate."""
+        return self.points
+
+    @property
+    def size(self) -> int:
+        """Points times axes."""
+        return len(self.points) * len(self.axes)
+
+    @property
+    def unknown(self) -> float:
+        """Not a number."""
+        return float("nan")
+
+    def only(self, outputs: Iterable[str]) -> Self:
+        """The same task over some of its points."""
+        return replace(self, points=tuple(self.points[i] for i in self._index(outputs)))
+
+    def columns(self, outputs: Iterable[str]) -> NDArray[np.int64]:
+        """Indices of the coordinates of these points."""
+        width = len(self.axes)
+        return (np.array(self._index(outputs), np.int64)[:, None] * width + np.arange(width)).ravel()
+
+    def known(self, target_BN: Tensor) -> Tensor:
+        """Whether any coordinate is known."""
+        return ~target_BN.isnan().all(-1)
+
+    def values(self, head_BN: Tensor) -> Tensor:
+        """(B, size) in `unit`, from what the head says."""
+        return head_BN * self.scale + head_BN.new_tensor(self.centre).repeat(len(self.points))
+
+    def loss(self, head_BN: Tensor, target_BN: Tensor) -> Tensor:
+        """Huber loss (B,) of what is known, in units of `scale` (Huber 1964)."""
+        error_BN, known_BN = self.error(head_BN, target_BN)
+        small = error_BN.abs() < 1
+        huber = error_BN.square().where(small, 2 * error_BN.abs() - 1) / 2
+        return (huber * known_BN).sum(-1) / known_BN.sum(-1).clamp_min(1)
+
+    def error(self, head_BN: Tensor, target_BN: Tensor) -> tuple[Tensor, Tensor]:
+        """What the head is off by, in units of `scale` (0 where unknown), and what is known: both (B, size)."""
+        known_BN = ~target_BN.isnan()
+        target_BN = target_BN.nan_to_num(0.0)
+        return ((self.values(head_BN) - target_BN) / self.scale) * known_BN, known_BN
+
+    def distances(self, said_PD: Floats, true_PD: Floats) -> Floats:
+        """(P,) mean Euclidean distance over the points that are known, in the metric's unit; NaN where none is."""
+        width = len(self.axes)
+        gap_PJ = np.linalg.norm((said_PD - true_PD).reshape(len(said_PD), -1, width), axis=-1)
+        count_P = np.isfinite(gap_PJ).sum(-1)
+        total_P = np.nansum(gap_PJ, -1)
+        return np.asarray(np.where(count_P > 0, total_P / np.maximum(count_P, 1), np.nan) * self.metric_scale)

@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from backend.choices import CHECKED, Amount, Share
 from backend.train.augment_audio import SoundVariety, vary_sound
+from backend.train.augment_frames import FrameVariety, vary_frames, vary_series
 
 Array = NDArray[np.float32]
 Generator = np.random.Generator
@@ -31,6 +32,7 @@ class AugmentConfig:
     noise: Amount = 0.08
     bias: Amount = 0.08
     sound: SoundVariety = field(default_factory=SoundVariety)
+    frames: FrameVariety = field(default_factory=FrameVariety)
 
 
 def rotation(axis_angle: Array) -> Array:
@@ -72,7 +74,38 @@ def augment_audio(x_LTC: Array, rng: Generator, config: AugmentConfig, mirror: b
     return vary_sound(-x_LTC if mirror else x_LTC, config.sound, rng)
 
 
+def augment_brightness(x_LHWC: Array, rng: Generator, config: AugmentConfig, mirror: bool) -> Array:
+    """Pictures under another light (`augment_frames.vary_frames`); where things are does not change."""
+    return vary_frames(x_LHWC, config.frames, rng, lit=True)
+
+
+def augment_camera(x_LHWC: Array, rng: Generator, config: AugmentConfig, mirror: bool) -> Array:
+    """The colours of a camera under another light; the rays of its pixels stay."""
+    colours = vary_frames(x_LHWC[..., :3], config.frames, rng, lit=True)
+    return np.concatenate([colours, x_LHWC[..., 3:]], -1)
+
+
+def augment_measured(x_LHWC: Array, rng: Generator, config: AugmentConfig, mirror: bool) -> Array:
+    """Frames of ranges, temperatures or capacitances, noisier."""
+    return vary_frames(x_LHWC, config.frames, rng, lit=False)
+
+
+def augment_slow(x_LTC: Array, rng: Generator, config: AugmentConfig, mirror: bool) -> Array:
+    """Series that are no motion and no sound, noisier."""
+    return vary_series(x_LTC, config.frames, rng)
+
+
 AUGMENTATIONS: dict[str, Callable[[Array, Generator, AugmentConfig, bool], Array]] = {
     "imu": augment_imu,
+    "gps": augment_slow,
+    "gaze": augment_slow,
+    "pose": augment_slow,
     "audio": augment_audio,
+    "image": augment_brightness,
+    "video": augment_brightness,
+    "depth": augment_measured,
+    "thermal": augment_measured,
+    "capacitance": augment_measured,
+    "camera": augment_camera,
+    "lidar": augment_measured,
 }

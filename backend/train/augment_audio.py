@@ -19,7 +19,7 @@ from torch import Tensor
 
 from backend.choices import CHECKED, Amount, Range, Share
 from backend.data.recording import Recording, Segments, Track
-from backend.tasks import TASKS
+from backend.tasks.events import EVENTS
 from edge.clock import SECOND
 
 SILENCE = 10.0**-3
@@ -64,11 +64,11 @@ def at_another_speed(recording: Recording, variety: SoundVariety, rng: Generator
     factor = math.exp(rng.uniform(-variety.speed, variety.speed))
     tracks = tuple(_played(track, factor) for track in recording.tracks)
     start = recording.tracks[0].t[0]
-    labels = {
-        task: Segments(start + np.rint((segments.edges - start) / factor).astype(np.int64), segments.index)
-        for task, segments in recording.labels.items()
-    }
-    return replace(recording, tracks=tracks, labels=labels)
+
+    def at(t: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.asarray(start + np.rint((t - start) / factor), np.int64)
+
+    return replace(recording, tracks=tracks, labels={task: truth.moved(at) for task, truth in recording.labels.items()})
 
 
 def followed_by(first: Recording, second: Recording, variety: SoundVariety, rng: Generator) -> Recording:
@@ -76,9 +76,8 @@ def followed_by(first: Recording, second: Recording, variety: SoundVariety, rng:
 
     The pause is digital silence, labelled none in tasks that have it; it takes any length up to `pause_s`.
     """
-    task = "event-detection"
-    none = TASKS[task].none_index
-    assert none is not None
+    none, a_truth, b_truth = EVENTS.none_index, first.labels[EVENTS.name], second.labels[EVENTS.name]
+    assert none is not None and isinstance(a_truth, Segments) and isinstance(b_truth, Segments)
     a, b = first.tracks[0], second.tracks[0]
     step_ns, kept = round(SECOND / a.stream.rate), round(KEPT_S * a.stream.rate)
     end = int(rng.integers(min(kept, len(a.t)) // 2, len(a.t) + 1))
@@ -87,14 +86,14 @@ def followed_by(first: Recording, second: Recording, variety: SoundVariety, rng:
     t = step_ns * np.arange(len(values))
     edges, index = [np.zeros(1, np.int64)], []
     pieces = (
-        _part(first.labels[task], a, start, end),
+        _part(a_truth, a, start, end),
         Segments(np.array([0, pause * step_ns]), np.array([none])),
-        _part(second.labels[task], b, 0, kept),
+        _part(b_truth, b, 0, kept),
     )
     for piece in pieces:
         edges.append(edges[-1][-1] + piece.edges[1:])
         index.append(piece.index)
-    labels = {task: Segments(np.concatenate(edges), np.concatenate(index))}
+    labels = {EVENTS.name: Segments(np.concatenate(edges), np.concatenate(index))}
     return replace(first, tracks=(replace(a, t=t, values=values),), labels=labels)
 
 
@@ -109,7 +108,7 @@ def _part(segments: Segments, track: Track, start: int, end: int) -> Segments:
 
 def _played(track: Track, factor: float) -> Track:
     at = np.arange(0.0, len(track.t) - 1, factor)
-    wave = np.asarray(track.values[:, 0], np.float32)
+    wave = np.asarray(track.values, np.float32)[:, 0]
     values = np.interp(at, np.arange(len(wave)), wave)[:, None]
     if np.issubdtype(track.values.dtype, np.integer):
         values = np.rint(values)

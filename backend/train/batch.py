@@ -15,26 +15,31 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from backend.choices import CHECKED, Share
+from backend.choices import CHECKED, Count, Share
 from backend.data.recording import Sequence, Series
 from backend.model.adapter import FuseBatch
-from backend.model.sensorlm import ModelConfig, Outputs, SensorModel, placement_index
+from backend.model.sensorlm import ModelConfig, Outputs, SensorModel
+from backend.tasks import TASKS
 from backend.train.augment import AUGMENTATIONS, AugmentConfig
 
 
 @pydantic.dataclasses.dataclass(config=CHECKED)
 class DropConfig:
-    """Chances that a sequence loses a stream: wholly, from some slot on, or in single windows."""
+    """Chances that a sequence loses a stream: wholly, from some slot on, or in single windows.
+
+    `modality`: that a stream's placement is not told. `most`: streams that a crop keeps at most, drawn at random.
+    """
 
     whole: Share = 0.3
     onwards: Share = 0.1
     windows: Share = 0.03
     modality: Share = 0.15
+    most: Count = 6
 
 
 @dataclass(frozen=True)
 class Windows:
-    """All windows of one modality in a batch, (n, T, C); `where` (n, 3) is the sequence, slot and row of each."""
+    """All windows of one modality and shape in a batch, (n, ...); `where` (n, 3): sequence, slot and row of each."""
 
     values: Tensor
     rate: float
@@ -46,7 +51,7 @@ class Batch:
     """R crops of L slots with up to M streams each.
 
     `windows` by modality; `modality`, `placement` (R, M) indices; `quality`, `present` (R, L, M); `targets` by task
-    (R, L, labels) and `parts` (R, L, PARTS, labels), zeros where unlabelled.
+    (R, L, size) and, of classifications, `parts` (R, L, PARTS, labels): `Task.unknown` where nothing is known.
     """
 
     windows: dict[str, Windows]
@@ -71,15 +76,15 @@ class Crop:
 def crop(sequence: Sequence, slots: int, rng: np.random.Generator) -> Crop:
     """A random part of `slots` slots; a shorter sequence is taken whole and ends unlabelled."""
     start = int(rng.integers(0, max(sequence.length - slots, 0) + 1))
-    targets, parts = (
-        {task: _padded(share[start : start + slots], slots) for task, share in of.items()}
-        for of in (sequence.targets, sequence.parts)
-    )
+    stop = start + slots
+    targets = {task: _padded(of[start:stop], slots, TASKS[task].unknown) for task, of in sequence.targets.items()}
+    parts = {task: _padded(of.dense(start, stop, TASKS[task].size), slots, 0.0) for task, of in sequence.parts.items()}
     return Crop(sequence.series, (start,) * len(sequence.series), targets, parts)
 
 
-def _padded(share: np.ndarray, slots: int) -> np.ndarray:
-    return np.pad(share, ((0, slots - len(share)), *((0, 0),) * (share.ndim - 1)))
+def _padded(truth: np.ndarray, slots: int, unknown: float) -> np.ndarray:
+    widths = ((0, slots - len(truth)), *((0, 0),) * (truth.ndim - 1))
+    return np.pad(truth, widths, constant_values=unknown)
 
 
 def overlay(first: Crop, second: Crop) -> Crop:
@@ -107,37 +112,47 @@ def assemble(
     values: dict[str, list[np.ndarray]] = {}
     where: dict[str, list[np.ndarray]] = {}
     rates: dict[str, float] = {}
+    unasked: list[frozenset[str]] = [frozenset()] * len(crops)
     for r, one in enumerate(crops):
         mirror = augment is not None and rng.random() < augment.mirror
         dropped = _dropped(one, slots, rng, drop)
+        hidden, unasked[r] = _hidden(one, config, rng)
+        dropped[:, hidden] = True
         for m, (series, start) in enumerate(zip(one.series, one.starts, strict=True)):
             chosen = np.flatnonzero(series.present[start : start + slots])
             chosen = chosen[~dropped[chosen, m]]
             if not len(chosen):
                 continue
-            x_LTC = series.values[start + chosen].astype(np.float32) * np.float32(series.scale)
+            x_L = series.values[start + chosen].astype(np.float32) * np.float32(series.scale)
             if augment is not None:
-                x_LTC = AUGMENTATIONS[series.modality](x_LTC, rng, augment, mirror)
-            values.setdefault(series.modality, []).append(x_LTC)
+                x_L = AUGMENTATIONS[series.modality](x_L, rng, augment, mirror)
+            values.setdefault(series.modality, []).append(x_L)
             where.setdefault(series.modality, []).append(
                 np.stack([np.full_like(chosen, r), chosen, np.full_like(chosen, m)], -1)
             )
             rates[series.modality] = series.rate
             modality[r, m] = config.modalities.index(series.modality)
             known = drop is None or rng.random() > drop.modality
-            placement[r, m] = placement_index(series.placement) if known else 0
+            placement[r, m] = config.placement(series.placement) if known else 0
             quality[r, chosen, m], present[r, chosen, m] = series.quality[start + chosen], True
     windows = {
         name: Windows(
-            torch.from_numpy(np.concatenate(values[name]).astype(np.float32)),
+            torch.from_numpy(_stacked(values[name])),
             rates[name],
             torch.from_numpy(np.concatenate(where[name])),
         )
         for name in values
     }
     about = [torch.from_numpy(a) for a in (modality, placement, quality, present)]
-    targets, parts = _labels(crops, slots, config)
+    targets, parts = _labels(crops, slots, config, unasked)
     return Batch(windows, about[0], about[1], about[2], about[3], targets, parts)
+
+
+def _stacked(values: Many[np.ndarray]) -> np.ndarray:
+    """All windows of a modality; channels that only some streams have are 0 in the others."""
+    most = max(x.shape[-1] for x in values)
+    padded = [np.pad(x, ((0, 0),) * (x.ndim - 1) + ((0, most - x.shape[-1]),)) for x in values]
+    return np.concatenate(padded).astype(np.float32)
 
 
 def _dropped(one: Crop, slots: int, rng: np.random.Generator, drop: DropConfig | None) -> np.ndarray:
@@ -146,6 +161,9 @@ def _dropped(one: Crop, slots: int, rng: np.random.Generator, drop: DropConfig |
     if drop is None:
         return dropped
     stays = int(rng.integers(len(one.series)))
+    if len(one.series) > drop.most:
+        others = rng.permutation([m for m in range(len(one.series)) if m != stays])
+        dropped[:, others[drop.most - 1 :]] = True
     for m in range(len(one.series)):
         if m != stays and rng.random() < drop.whole:
             dropped[:, m] = True
@@ -155,18 +173,38 @@ def _dropped(one: Crop, slots: int, rng: np.random.Generator, drop: DropConfig |
     return dropped
 
 
-def _labels(crops: Many[Crop], slots: int, config: ModelConfig) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """`Batch.targets` and `Batch.parts` of the tasks that some crop is labelled for."""
+def _hidden(one: Crop, config: ModelConfig, rng: np.random.Generator) -> tuple[list[int], frozenset[str]]:
+    """Streams to leave out because they hold a task's answer, or else the tasks not to ask: half and half."""
+    kinds = {series.modality for series in one.series}
+    given = {name for name in config.tasks if name in one.targets and TASKS[name].given_by & kinds}
+    if not given:
+        return [], frozenset()
+    if rng.random() < 0.5:
+        return [], frozenset(given)
+    holding = frozenset().union(*(TASKS[name].given_by for name in given))
+    return [m for m, series in enumerate(one.series) if series.modality in holding], frozenset()
+
+
+def _labels(
+    crops: Many[Crop], slots: int, config: ModelConfig, unasked: Many[frozenset[str]]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """`Batch.targets` and `Batch.parts` of the tasks that some crop is labelled for, over the model's own outputs."""
     both: tuple[dict[str, Tensor], dict[str, Tensor]] = ({}, {})
-    for task in config.tasks:
+    for name in config.tasks:
+        task = TASKS[name]
+        columns = task.columns(config.task(name).outputs)
         for kind, found in zip(("targets", "parts"), both, strict=True):
-            labelled = {r: getattr(one, kind)[task] for r, one in enumerate(crops) if task in one.targets}
+            labelled = {
+                r: getattr(one, kind)[name]
+                for r, one in enumerate(crops)
+                if name in getattr(one, kind) and name not in unasked[r]
+            }
             if labelled:
-                shape = next(iter(labelled.values())).shape[1:]
-                stacked = np.zeros((len(crops), slots, *shape), np.float32)
-                for r, share in labelled.items():
-                    stacked[r] = share
-                found[task] = torch.from_numpy(stacked)
+                shape = (len(crops), slots, *next(iter(labelled.values())).shape[1:-1], len(columns))
+                stacked = np.full(shape, task.unknown, np.float32)
+                for r, truth in labelled.items():
+                    stacked[r] = truth[..., columns]
+                found[name] = torch.from_numpy(stacked)
     return both
 
 

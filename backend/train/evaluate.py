@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from backend.answer import Estimation
 from backend.data import DATASETS
 from backend.data.recording import Recording, Sequence, sequence
 from backend.model.history import Context, History, StreamTokens
 from backend.model.sensorlm import Predictor
 from backend.moment import StreamWindow
-from backend.tasks import TASKS
+from backend.tasks import TASKS, Classification, Regression, Task
 from backend.train import scores
 
 BATCH = 128
@@ -29,10 +30,15 @@ Floats = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Decided:
-    """Decisions of one task over recordings: probabilities (P, labels), true labels, and whose they are."""
+    """Answers of one task over recordings, over `outputs`, the labels or points asked for; and whose they are.
 
-    probs: Floats
-    true: NDArray[np.int64]
+    Of a classification, `said` is (P, labels) probabilities and `true` (P,) label indices; of a regression both are
+    (P, points x axes), NaN where nothing is known.
+    """
+
+    outputs: tuple[str, ...]
+    said: Floats
+    true: NDArray[Any]
     person: NDArray[np.str_]
     recording: NDArray[np.str_]
     slot: NDArray[np.int64]
@@ -46,16 +52,21 @@ def cut_all(recordings: Many[Recording]) -> list[Sequence]:
 def decide(
     predictor: Predictor,
     sequences: Many[Sequence],
-    task: str,
+    name: str,
+    outputs: tuple[str, ...] = (),
+    *,
     keep: Callable[[StreamWindow], bool] = lambda window: True,
     shuffle: int | None = None,
 ) -> Decided:
-    """Decide every labelled slot of every sequence, with at most the context that serving has.
+    """Decide every slot of every sequence about which the truth is known, with at most the context that serving has.
 
-    `keep` drops streams; `shuffle` (a seed) exchanges the windows of moments at random, so that only chance and the
-    labels' frequencies are left to score.
+    `outputs` are the labels or points to choose among and to measure (none given: the model's own); what the model does
+    not know of them it never says. `keep` drops streams; `shuffle` (a seed) exchanges the windows of moments at random,
+    so that only chance and the labels' frequencies are left to score.
     """
-    windows, homes = _windows(sequences, keep)
+    outputs, given_by = outputs or predictor.tasks[name].outputs, TASKS[name].given_by
+    senses = set(predictor.encoders) - given_by
+    windows, homes = _windows(sequences, lambda window: window.modality in senses and keep(window))
     tokens = [t for at in range(0, len(windows), BATCH) for t in predictor.encode_windows(windows[at : at + BATCH])]
     if shuffle is not None:
         tokens = _shuffled(tokens, shuffle)
@@ -63,21 +74,37 @@ def decide(
     for n, home in enumerate(homes):
         rows.setdefault(home, []).append(n)
     contexts: list[Context] = []
-    about: list[tuple[int, str, str, int]] = []
+    about: list[tuple[Any, str, str, int]] = []
     for home, chosen in rows.items():
         one = sequences[home]
-        if task not in one.targets:
+        if name not in one.targets:
             continue
-        history, true = History(predictor.config.slots), one.majority(task)
+        history, (known, true) = History(predictor.config.slots), _truth(one, name, outputs)
         for slot in sorted({tokens[n].slot for n in chosen}):
             history.add(tokens[n] for n in chosen if tokens[n].slot == slot)
-            if true[slot - one.slot] >= 0:
+            if known[slot - one.slot]:
                 contexts.append(history.at(slot))
-                about.append((int(true[slot - one.slot]), one.person, one.name, slot))
-    probs, made = _probabilities(predictor, contexts, task)
+                about.append((true[slot - one.slot], one.person, one.name, slot))
+    said, made = _said(predictor, contexts, name, outputs)
     about = [about[n] for n in made]
     true_P, person_P, name_P, slot_P = zip(*about, strict=True) if about else ((), (), (), ())
-    return Decided(probs, np.array(true_P, np.int64), np.array(person_P), np.array(name_P), np.array(slot_P, np.int64))
+    kind = np.int64 if isinstance(TASKS[name], Classification) else np.float64
+    return Decided(
+        outputs, said, np.array(true_P, kind), np.array(person_P), np.array(name_P), np.array(slot_P, np.int64)
+    )
+
+
+def _truth(one: Sequence, name: str, outputs: tuple[str, ...]) -> tuple[NDArray[np.bool_], NDArray[Any]]:
+    """(L,) whether the truth of each slot is known, and the truth over these outputs."""
+    task = TASKS[name]
+    columns = task.columns(outputs)
+    if isinstance(task, Classification):
+        place = np.full(task.size + 1, -1)  # the last one is that of -1, the unlabelled
+        place[columns] = np.arange(len(columns))
+        true = place[one.majority(name)]
+        return true >= 0, true
+    true = one.targets[name][:, columns]
+    return np.asarray(np.isfinite(true).any(-1)), true
 
 
 def _windows(sequences: Many[Sequence], keep: Callable[[StreamWindow], bool]) -> tuple[list[StreamWindow], list[int]]:
@@ -101,14 +128,25 @@ def _shuffled(tokens: list[StreamTokens], seed: int) -> list[StreamTokens]:
     return done
 
 
-def _probabilities(predictor: Predictor, contexts: list[Context], task: str) -> tuple[Floats, list[int]]:
-    probs, made = [], []
+def _said(
+    predictor: Predictor, contexts: list[Context], name: str, outputs: tuple[str, ...]
+) -> tuple[Floats, list[int]]:
+    """What the model says over these outputs, (P, ...), and about which of the contexts."""
+    said, made = [], []
     for at in range(0, len(contexts), BATCH):
-        for n, decision in enumerate(predictor.decide(contexts[at : at + BATCH])):
-            if task in decision:
-                probs.append(list(decision[task].probs.values()))
+        for n, answers in enumerate(predictor.decide(contexts[at : at + BATCH])):
+            if name in answers:
+                answer = answers[name]
+                said.append(answer.values if isinstance(answer, Estimation) else list(answer.probs.values()))
                 made.append(at + n)
-    return np.array(probs, np.float64).reshape(len(probs), len(TASKS[task].labels)), made
+    task = predictor.tasks[name]
+    wanted = TASKS[name].only(outputs)
+    whole = np.full((len(said), TASKS[name].size), 0.0 if isinstance(task, Classification) else np.nan)
+    whole[:, TASKS[name].columns(task.outputs)] = np.array(said, np.float64).reshape(len(said), task.size)
+    chosen = whole[:, TASKS[name].columns(outputs)]
+    if isinstance(wanted, Classification):
+        chosen = chosen / np.maximum(chosen.sum(-1, keepdims=True), 1e-9)
+    return chosen, made
 
 
 def best_temperature(probs_PN: Floats, true_P: NDArray[np.int64]) -> float:
@@ -132,64 +170,98 @@ def calibrate(predictor: Predictor, validation: dict[str, list[Sequence]]) -> No
     Temperatures come from recorded sets alone where a task has any: simulated people are too easy, and would make the
     model sure of itself. Thresholds come from all sets, because silence and background are best simulated.
     """
-    for task in predictor.config.tasks:
-        mine = {name: [s for s in found if task in s.targets] for name, found in validation.items()}
-        recorded = [s for name, found in mine.items() if DATASETS[name].unseen is None for s in found]
+    for name, task in predictor.tasks.items():
+        if not isinstance(task, Classification):
+            continue
+        mine = {of: [s for s in found if name in s.targets] for of, found in validation.items()}
+        recorded = [s for of, found in mine.items() if DATASETS[of].unseen is None for s in found]
         everything = [s for found in mine.values() for s in found]
-        predictor.temperatures.pop(task, None)
-        found = decide(predictor, recorded or everything, task)
-        predictor.temperatures[task] = best_temperature(found.probs, found.true)
-        none = TASKS[task].none_index
+        predictor.temperatures.pop(name, None)
+        found = decide(predictor, recorded or everything, name)
+        predictor.temperatures[name] = best_temperature(found.said, found.true)
+        none = task.none_index
         if none is None or not len(found.true):
-            predictor.thresholds[task] = TASKS[task].rule.on
+            predictor.thresholds[name] = task.rule.on
         else:
-            found = decide(predictor, everything, task)
-            predictor.thresholds[task] = scores.best_threshold(found.probs, found.true, none)
+            found = decide(predictor, everything, name)
+            predictor.thresholds[name] = scores.best_threshold(found.said, found.true, none)
 
 
-def measure(predictor: Predictor, sequences: Many[Sequence], task: str) -> dict[str, Any]:
-    """The whole report on one task: all sensors, each device alone, and shuffled sensors beside the majority label."""
-    everything = decide(predictor, sequences, task)
+def measure(
+    predictor: Predictor, sequences: Many[Sequence], name: str, outputs: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """The whole report on one task: all sensors, each device and each modality alone, and two floors.
+
+    The floors are shuffled sensors, and always the same answer: the majority label, or the mean of the truth.
+    """
+    everything = decide(predictor, sequences, name, outputs)
     if not len(everything.true):
-        return {"task": task, "n": 0}
-    labels = TASKS[task].labels
-    result = scores.report(everything.probs, everything.true, everything.person, labels)
-    shuffled = decide(predictor, sequences, task, shuffle=1)
-    result["shuffled"] = {"accuracy": round(float((shuffled.probs.argmax(-1) == shuffled.true).mean()), 4)}
-    devices = sorted({s.device for one in sequences for s in one.series})
-    if len(devices) > 1:
-        result["devices"] = {"both" if len(devices) == 2 else "all": _brief(everything, labels)}
-        for device in devices:
-            alone = decide(predictor, sequences, task, keep=partial(_is_of, device))
+        return {"task": name, "n": 0}
+    task = TASKS[name].only(everything.outputs)
+    shuffled = _brief(task, decide(predictor, sequences, name, outputs, shuffle=1))
+    result = _whole(task, everything)
+    result["shuffled"] = {task.metric: shuffled[task.metric]}
+    if isinstance(task, Classification):
+        result["shuffled"]["accuracy"] = shuffled["accuracy"]
+    for by, of in (("devices", "device"), ("modalities", "modality")):
+        kinds = sorted({getattr(s, of) for one in sequences for s in one.series if s.modality in task.modalities})
+        if len(kinds) < 2:
+            continue
+        result[by] = {"both" if len(kinds) == 2 else "all": _brief(task, everything)}
+        for kind in kinds:
+            alone = decide(predictor, sequences, name, outputs, keep=partial(_has, of, kind))
             if len(alone.true):
-                result["devices"][device] = _brief(alone, labels)
-    none = TASKS[task].none_index
-    if none is not None:
-        threshold = predictor.thresholds.get(task, TASKS[task].rule.on)
+                result[by][kind] = _brief(task, alone)
+    if isinstance(task, Classification) and task.none_index is not None:
+        threshold = predictor.thresholds.get(name, task.rule.on)
         result["event_detection"] = {
-            "f1": round(scores.event_f1(everything.probs, everything.true, none, threshold), 4),
+            "f1": round(scores.event_f1(everything.said, everything.true, task.none_index, threshold), 4),
             "threshold": threshold,
         }
         result["f1"] = result["event_detection"]["f1"]
-    return {"task": task, "labels": list(labels), **result}
+    return {"task": name, "metric": task.metric, **result}
 
 
-def _is_of(device: str, window: StreamWindow) -> bool:
-    return window.device == device
+def headline(task: Task, decided: Decided) -> float:
+    """The task's metric of a set of answers."""
+    return float(_whole(task, decided)[task.metric])
 
 
-def _brief(decided: Decided, labels: tuple[str, ...]) -> dict[str, Any]:
-    whole = scores.report(decided.probs, decided.true, decided.person, labels)
-    return {key: whole[key] for key in ("n", "accuracy", "balanced_accuracy", "macro_f1", "ece", "interval")}
+def _whole(task: Task, decided: Decided) -> dict[str, Any]:
+    """All scores of a set of answers."""
+    if isinstance(task, Regression):
+        said, true = decided.said, decided.true
+        result = scores.regression(task.distances(said, true), decided.person, task.metric)
+        known = np.isfinite(true)
+        mean = np.where(known, true, 0.0).sum(0) / np.maximum(known.sum(0), 1)
+        always = task.distances(np.broadcast_to(mean, true.shape), true)
+        return {**result, "constant": {task.metric: round(float(always.mean()), 4)}}
+    assert isinstance(task, Classification)
+    result = scores.report(decided.said, decided.true, decided.person, task.labels)
+    views = {
+        view: scores.view(decided.said, decided.true, task.labels, group_of) for view, group_of in task.views.items()
+    }
+    return {"labels": list(task.labels), **result, **({"views": views} if views else {})}
 
 
-def pooled(decided: Decided, task: str, truth: dict[str, int]) -> Decided:
+def _brief(task: Task, decided: Decided) -> dict[str, Any]:
+    """The headline scores of a set of answers."""
+    whole = _whole(task, decided)
+    keys = ("n", task.metric, "accuracy", "balanced_accuracy", "macro_f1", "ece", "interval")
+    return {key: whole[key] for key in dict.fromkeys(keys) if key in whole}
+
+
+def _has(attribute: str, value: str, window: StreamWindow) -> bool:
+    return bool(getattr(window, attribute) == value)
+
+
+def pooled(decided: Decided, none: int | None, truth: dict[str, int]) -> Decided:
     """One decision per recording from those of its windows. `truth` is by recording."""
-    none = TASKS[task].none_index
     names = sorted(truth)
-    probs = np.stack([_agreed(decided.probs[decided.recording == name], none) for name in names])
+    probs = np.stack([_agreed(decided.said[decided.recording == name], none) for name in names])
     person = dict(zip(decided.recording, decided.person, strict=True))
     return Decided(
+        decided.outputs,
         probs,
         np.array([truth[n] for n in names], np.int64),
         np.array([person[n] for n in names]),

@@ -20,7 +20,7 @@ from backend.checkpoint import Checkpoint
 from backend.data import DATASETS, Dataset
 from backend.data.recording import Recording, Recordings, Sequence
 from backend.model.sensorlm import Predictor
-from backend.tasks import TASKS
+from backend.tasks import TASKS, Classification
 from backend.train import scores
 from backend.train.evaluate import Decided, cut_all, decide, measure, pooled
 from broker.errors import DataError
@@ -76,7 +76,7 @@ def examine_recordings(
     tasks = [t for t in dataset.tasks if t in predictor.config.tasks]
     if not tasks:
         raise DataError(f"{name}: the checkpoint has none of its tasks ({', '.join(dataset.tasks)})")
-    reports = {task: _task_report(dataset, predictor, sequences, task) for task in tasks}
+    reports = {task: _task_report(dataset, predictor, sequences, task, dataset.tasks[task]) for task in tasks}
     first, *others = tasks
     if not reports[first]["n"]:
         raise DataError(f"{name}: no labelled window of a second was found in {len(recordings)} recordings")
@@ -94,14 +94,17 @@ def examine_recordings(
     return result
 
 
-def _task_report(dataset: Dataset, predictor: Predictor, sequences: list[Sequence], task: str) -> dict[str, Any]:
-    windows = measure(predictor, sequences, task)
+def _task_report(
+    dataset: Dataset, predictor: Predictor, sequences: list[Sequence], task: str, outputs: tuple[str, ...]
+) -> dict[str, Any]:
+    windows = measure(predictor, sequences, task, outputs)
     if not dataset.pooled or not windows["n"]:
         return windows
     clips = pool_clips(predictor, sequences, task)
-    said = scores.report(clips.probs, clips.true, clips.person, TASKS[task].labels)
+    said = scores.report(clips.said, clips.true, clips.person, clips.outputs)
     return {
         "task": task,
+        "metric": windows["metric"],
         "labels": windows["labels"],
         **said,
         "shuffled": windows["shuffled"],
@@ -112,14 +115,16 @@ def _task_report(dataset: Dataset, predictor: Predictor, sequences: list[Sequenc
 
 def pool_clips(predictor: Predictor, sequences: list[Sequence], task: str) -> Decided:
     """One decision per clip, whose label is the event that fills most of it."""
-    none, truth = TASKS[task].none_index, {}
+    asked = predictor.tasks[task]
+    assert isinstance(asked, Classification)
+    none, columns, truth = asked.none_index, TASKS[task].columns(asked.labels), {}
     for one in sequences:
-        share = one.targets[task].sum(0).copy()
+        share = one.targets[task].sum(0)[columns]
         if none is not None:
             share[none] = 0.0
         if share.sum() > 0:
             truth[one.name] = int(share.argmax())
-    return pooled(decide(predictor, sequences, task), task, truth)
+    return pooled(decide(predictor, sequences, task), none, truth)
 
 
 STUDENT_T = {
@@ -130,7 +135,20 @@ STUDENT_T = {
 """97.5 % quantiles of Student's t by degrees of freedom; beyond the table its last one, which is a little wide."""
 
 
-HEADLINE = ("accuracy", "balanced_accuracy", "macro_f1", "f1", "ece")
+HEADLINE = ("accuracy", "balanced_accuracy", "macro_f1", "f1", "ece", "error_cm", "mae_mm", "epe_mm")
+"""What a report may have to say; a classification has the first ones, a regression one of the others."""
+
+
+def figures(report: dict[str, Any]) -> str:
+    """The headline of a report, of one evaluation or of many folds, on one line."""
+    keys = ("accuracy", "macro_f1") if "accuracy" in report else (report["metric"],)
+    words = {"accuracy": "accuracy", "macro_f1": "macro-F1", "error_cm": "error (cm)", "mae_mm": "MAE (mm)"}
+    said = [f"{words.get(key, key)} {_with(report[key], report['interval'].get(key))}" for key in keys]
+    return f"{report['task']}: {', '.join(said)}, n {report['n']}"
+
+
+def _with(value: float, limits: list[float] | None) -> str:
+    return f"{value:.4f} [{limits[0]:.4f}, {limits[1]:.4f}]" if limits else f"{value:.4f}"
 
 
 def summary(name: str, seeds: Mapping[int, list[dict[str, Any]]]) -> dict[str, Any]:
@@ -138,20 +156,31 @@ def summary(name: str, seeds: Mapping[int, list[dict[str, Any]]]) -> dict[str, A
 
     Figures are means over all reports. Their 95 % interval is Student's t over the folds' means over seeds: seeds share
     people and are no units of their own. What seeds alone change is the standard deviation of the seeds' means. `n`
-    counts every window once; the confusion matrix and `by_class` count it once per seed.
+    counts every window once; the confusion matrix and `by_class` count it once per seed. Further tasks of the set
+    stand under `tasks`.
     """
+    unit = find_dataset(name).unit
+    result = {"dataset": name, **_summary(seeds, unit)}
+    if more := next(iter(seeds.values()))[0].get("tasks"):
+        result["tasks"] = {
+            task: _summary({seed: [fold["tasks"][task] for fold in folds] for seed, folds in seeds.items()}, unit)
+            for task in more
+        }
+    return result
+
+
+def _summary(seeds: Mapping[int, list[dict[str, Any]]], unit: str) -> dict[str, Any]:
+    """`summary` of one task of a set whose "people" are of that unit."""
     reports = [report for folds in seeds.values() for report in folds]
     first = next(iter(seeds.values()))
-    table_SFK = np.array([[[report[k] for k in HEADLINE] for report in folds] for folds in seeds.values()])
+    keys = [key for key in HEADLINE if key in first[0]]
+    table_SFK = np.array([[[report[k] for k in keys] for report in folds] for folds in seeds.values()])
     fold_FK, seed_SK = table_SFK.mean(0), table_SFK.mean(1)
     t = STUDENT_T[min(len(fold_FK) - 1, max(STUDENT_T))]
-    mean, error = _rounded(fold_FK.mean(0)), t * fold_FK.std(0, ddof=1) / len(fold_FK) ** 0.5
-    confusion = np.sum([report["confusion"] for report in reports], 0)
-    unit = find_dataset(name).unit
+    mean, error = _rounded(keys, fold_FK.mean(0)), t * fold_FK.std(0, ddof=1) / len(fold_FK) ** 0.5
     result: dict[str, Any] = {
-        "dataset": name,
         "task": first[0]["task"],
-        "labels": first[0]["labels"],
+        "metric": first[0]["metric"],
         "split": {
             "kind": f"{len(first)} folds, {'people' if unit == 'person' else f'{unit}s'} left out",
             "folds": len(first),
@@ -162,27 +191,27 @@ def summary(name: str, seeds: Mapping[int, list[dict[str, Any]]]) -> dict[str, A
         "interval": {
             "level": 0.95,
             "units": len(first),
-            **{k: [round(mean[k] - e, 4), round(mean[k] + e, 4)] for k, e in zip(HEADLINE, error, strict=True)},
+            **{k: [round(mean[k] - e, 4), round(mean[k] + e, 4)] for k, e in zip(keys, error, strict=True)},
         },
-        "per_fold": [{"n": one["n"], **_rounded(row)} for one, row in zip(first, fold_FK, strict=True)],
+        "per_fold": [{"n": one["n"], **_rounded(keys, row)} for one, row in zip(first, fold_FK, strict=True)],
         "seeds": {
-            "per_seed": [{"seed": seed, **_rounded(row)} for seed, row in zip(seeds, seed_SK, strict=True)],
-            "spread": _rounded(seed_SK.std(0, ddof=1)) if len(seeds) > 1 else None,
+            "per_seed": [{"seed": seed, **_rounded(keys, row)} for seed, row in zip(seeds, seed_SK, strict=True)],
+            "spread": _rounded(keys, seed_SK.std(0, ddof=1)) if len(seeds) > 1 else None,
         },
-        "confusion": confusion.tolist(),
-        "by_class": scores.by_class(confusion, tuple(first[0]["labels"])),
         "by_person": _by_person(reports),
-        "majority": {"accuracy": round(float(confusion.sum(1).max() / confusion.sum()), 4)},
-        "shuffled": {"accuracy": _mean(report["shuffled"]["accuracy"] for report in reports)},
+        "shuffled": {k: _mean(report["shuffled"][k] for report in reports) for k in first[0]["shuffled"]},
     }
-    if "devices" in first[0]:
-        result["devices"] = {
-            device: {
-                k: _mean(report["devices"][device][k] for report in reports)
-                for k in ("accuracy", "balanced_accuracy", "macro_f1", "ece")
-            }
-            for device in first[0]["devices"]
-        }
+    if "confusion" in first[0]:
+        confusion = np.sum([report["confusion"] for report in reports], 0)
+        labels = first[0]["labels"]
+        result |= {"labels": labels, "confusion": confusion.tolist()}
+        result["by_class"] = scores.by_class(confusion, tuple(labels))
+        result["majority"] = {"accuracy": round(float(confusion.sum(1).max() / confusion.sum()), 4)}
+    else:
+        result["constant"] = {k: _mean(report["constant"][k] for report in reports) for k in first[0]["constant"]}
+    for by in ("devices", "modalities", "views"):
+        if by in first[0]:
+            result[by] = _means(by, reports)
     if "event_detection" in first[0]:
         result["event_detection"] = {
             "f1": _mean(report["event_detection"]["f1"] for report in reports),
@@ -191,23 +220,34 @@ def summary(name: str, seeds: Mapping[int, list[dict[str, Any]]]) -> dict[str, A
     return result
 
 
+def _means(by: str, reports: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Means of the headline scores of each device, modality or view, over the reports that have it."""
+    names = dict.fromkeys(name for report in reports for name in report.get(by, {}))
+    having = {name: [report[by][name] for report in reports if name in report.get(by, {})] for name in names}
+    return {
+        name: {k: _mean(one[k] for one in found) for k in HEADLINE if all(k in one for one in found)}
+        for name, found in having.items()
+    }
+
+
 def _by_person(reports: list[dict[str, Any]]) -> dict[str, Any]:
-    """Accuracy of every person of all folds (mean over seeds), the worst of them and their spread."""
+    """The headline of every person of all folds (mean over seeds), the worst of them and their spread."""
+    key = "accuracy" if "accuracy" in reports[0] else reports[0]["metric"]
     found: dict[str, list[float]] = {}
     for report in reports:
-        for person, accuracy in report["by_person"]["accuracy"].items():
-            found.setdefault(person, []).append(accuracy)
+        for person, value in report["by_person"][key].items():
+            found.setdefault(person, []).append(value)
     people = {person: _mean(values) for person, values in found.items()}
-    worst = min(people, key=lambda person: people[person])
+    worst = (min if key == "accuracy" else max)(people, key=lambda person: people[person])
     return {
-        "accuracy": people,
-        "worst": {"person": worst, "accuracy": people[worst]},
+        key: people,
+        "worst": {"person": worst, key: people[worst]},
         "spread": round(float(np.std(list(people.values()))), 4),
     }
 
 
-def _rounded(row_K: NDArray[np.floating]) -> dict[str, float]:
-    return {k: round(float(value), 4) for k, value in zip(HEADLINE, row_K, strict=True)}
+def _rounded(keys: Many[str], row_K: NDArray[np.floating]) -> dict[str, float]:
+    return {k: round(float(value), 4) for k, value in zip(keys, row_K, strict=True)}
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -25,7 +25,8 @@ from torch import Tensor
 
 from backend.model.sensorlm import SensorModel
 from backend.recipes import TrainConfig
-from backend.tasks import TASKS
+from backend.tasks import Classification, Regression, Task
+from backend.tasks.events import EVENTS
 from backend.train.augment_audio import mix_sounds
 from backend.train.batch import Answers, Batch, answer, assemble
 from backend.train.source import Mixture
@@ -106,10 +107,10 @@ def train_step(state: State, mixture: Mixture, weights: dict[str, Tensor], confi
 
 def _varied(batch: Batch, config: TrainConfig, rng: np.random.Generator) -> Batch:
     """The batch with sounds laid over each other."""
-    task = "event-detection"
+    task = EVENTS.name
     if "audio" not in batch.windows or task not in batch.targets:
         return batch
-    sound, none = batch.windows["audio"], TASKS[task].none_index
+    sound, none = batch.windows["audio"], EVENTS.none_index
     assert none is not None
     values, target = mix_sounds(sound.values, sound.where, batch.targets[task], none, config.augment.sound, rng)
     windows = {**batch.windows, "audio": type(sound)(values, sound.rate, sound.where)}
@@ -125,40 +126,40 @@ def task_losses(answers: Answers, batch: Batch, weights: dict[str, Tensor], conf
     """
     losses = {}
     which, slot = answers.at.unbind(-1)
-    for task, target_RLN in batch.targets.items():
-        asked = [m for m in TASKS[task].modalities if m in batch.windows]
+    for name, target_RLN in batch.targets.items():
+        task = config.model.task(name)
+        asked = [m for m in task.modalities if m in batch.windows]
         rows = torch.zeros(batch.present.shape[:2], dtype=torch.bool)
-        for name in asked:
-            where = batch.windows[name].where
+        for modality in asked:
+            where = batch.windows[modality].where
             rows[where[:, 0], where[:, 1]] = True
-        losses[task] = _mean_loss(
-            task, answers.outputs.logits[task], target_RLN[which, slot], rows[which, slot], weights, config
-        )
-        for name in asked:
-            at = batch.windows[name].where
-            target = target_RLN[at[:, 0], at[:, 1]]
-            logits_nPN = answers.votes[name][task].float()
-            timed = TASKS[task].none_label is None
-            target_nPN = batch.parts[task][at[:, 0], at[:, 1]] if timed else target[:, None].expand_as(logits_nPN)
-            known = target.sum(-1) > 0
-            losses[f"{task}/{name}"] = config.auxiliary * _mean_loss(
-                task,
-                logits_nPN.flatten(0, 1),
-                target_nPN.flatten(0, 1),
-                known.repeat_interleave(logits_nPN.shape[1]),
-                weights,
-                config,
-            )
+        said, target = answers.outputs.heads[name], target_RLN[which, slot]
+        losses[name] = _mean_loss(task, said, target, rows[which, slot], weights, config)
+        for modality in asked:
+            at = batch.windows[modality].where
+            vote, target = answers.votes[modality][name], target_RLN[at[:, 0], at[:, 1]]
+            counts = task.known(target)
+            if isinstance(task, Classification):
+                timed = task.none_label is None
+                parts_nPN = batch.parts[name][at[:, 0], at[:, 1]] if timed else target[:, None].expand_as(vote)
+                counts = counts.repeat_interleave(vote.shape[1])
+                vote, target = vote.flatten(0, 1), parts_nPN.flatten(0, 1)
+            losses[f"{name}/{modality}"] = config.auxiliary * _mean_loss(task, vote, target, counts, weights, config)
     return losses
 
 
 def _mean_loss(
-    task: str, logits: Tensor, target: Tensor, counts: Tensor, weights: dict[str, Tensor], config: TrainConfig
+    task: Task, said: Tensor, target: Tensor, counts: Tensor, weights: dict[str, Tensor], config: TrainConfig
 ) -> Tensor:
-    labelled = counts & (target.sum(-1) > 0)
-    target = target * (1 - config.smoothing) + config.smoothing / target.shape[-1] * target.sum(-1, keepdim=True)
-    loss = TASKS[task].loss(logits.float(), target, weights[task])
-    return (loss * labelled).sum() / labelled.sum().clamp_min(1)
+    """Mean over the rows that count and about which something is known."""
+    counts = counts & task.known(target)
+    if isinstance(task, Regression):
+        loss = task.loss(said.float(), target)
+    else:
+        assert isinstance(task, Classification)
+        target = target * (1 - config.smoothing) + config.smoothing / target.shape[-1] * target.sum(-1, keepdim=True)
+        loss = task.loss(said.float(), target, weights[task.name])
+    return loss.where(counts, loss.new_zeros(())).sum() / counts.sum().clamp_min(1)
 
 
 def _balanced(losses: dict[str, Tensor], running: dict[str, float]) -> Tensor:

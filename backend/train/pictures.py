@@ -38,6 +38,27 @@ def draw_curves(metrics: Path, picture: Path) -> None:
     figure.savefig(picture, dpi=120)
 
 
+def draw_report(report: dict[str, Any], folder: Path, dataset: str) -> None:
+    """A picture of one task's report in a folder: a confusion matrix, or how far estimates are off."""
+    if "confusion" in report:
+        draw_confusion(report, folder / f"confusion-{dataset}-{report['task']}.png")
+    elif "percentiles" in report:
+        draw_errors(report, folder / f"errors-{dataset}-{report['task']}.png")
+
+
+def draw_errors(report: dict[str, Any], picture: Path) -> None:
+    """The share of estimates that are off by no more than a distance, beside the mean of all, and of a constant."""
+    figure, axes = _axes(6, 4)
+    axes.plot(report["percentiles"], np.linspace(0, 100, len(report["percentiles"])))
+    metric = report["metric"]
+    axes.axvline(report[metric], linestyle="--", label=f"mean {report[metric]:.2f}")
+    axes.axvline(report["constant"][metric], linestyle=":", color="grey", label="always the mean of the truth")
+    axes.set(xlabel=metric.replace("_", " in "), ylabel="% of estimates", title=f"{report['task']}, n = {report['n']}")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    figure.savefig(picture, dpi=120)
+
+
 def draw_confusion(report: dict[str, Any], picture: Path) -> None:
     """The confusion matrix of a report of `evaluate.measure`, in shares of the true label."""
     table = np.array(report["confusion"], float)

@@ -19,15 +19,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from backend.checkpoint import Checkpoint, save_checkpoint
-from backend.data import DATASETS, Recordings
+from backend.data import DATASETS, Recordings, Segments
 from backend.model.sensorlm import Predictor, SensorModel
 from backend.recipes import SEEDS, TrainConfig, config_from_json
-from backend.tasks import TASKS
+from backend.tasks import TASKS, Classification
 from backend.train.card import model_card
 from backend.train.evaluate import calibrate, cut_all
-from backend.train.examine import examine_recordings, read_aloud, summary
+from backend.train.examine import HEADLINE, examine_recordings, figures, read_aloud, summary
 from backend.train.loop import METRICS, STATE, State, load_state, new_state, run_steps, saved_steps
-from backend.train.pictures import draw_confusion, draw_curves
+from backend.train.pictures import draw_curves, draw_report
 from backend.train.source import Mixture, Source, Split, check_folds, split_all
 from broker.errors import CheckpointError, ConfigError, DataError
 
@@ -36,7 +36,8 @@ FOLDS_FILES = (FOLDS, *(f"confusion-{name}.png" for name in DATASETS))
 """What a run over folds writes into its folder, beside the folds' own."""
 RUN_FILES = (
     CONFIG, STATE, METRICS, TESTED, "validation.json", "config.json", "model.safetensors", "MODEL_CARD.md",
-    "curves.png", *(f"confusion-{name}-{task}.png" for name in DATASETS for task in TASKS),
+    "curves.png",
+    *(f"{kind}-{name}-{task}.png" for kind in ("confusion", "errors") for name in DATASETS for task in TASKS),
 )  # fmt: skip
 """What one training writes into its folder."""
 
@@ -79,8 +80,8 @@ def train(
     for name, recordings in validation.items():
         reports[name] = examine_recordings(name, recordings, Predictor(checkpoint))
         for report in (reports[name], *reports[name].get("tasks", {}).values()):
-            draw_confusion(report, out / f"confusion-{name}-{report['task']}.png")
-        console.print(f"validation {name}: {_figures(reports[name])}")
+            draw_report(report, out, name)
+        console.print(f"validation {name}: {figures(reports[name])}")
     checkpoint.record["validation"] = {name: _headline(r) for name, r in reports.items()}
     save_checkpoint(checkpoint, out)
     (out / "MODEL_CARD.md").write_text(model_card(checkpoint, reports))
@@ -127,11 +128,12 @@ def train_folds(
         said = summary(name, by_seed)
         every = [{"seed": s, "fold": i, **one} for s, of in by_seed.items() for i, one in enumerate(of)]
         result[name] = {**said, "folds": every}
-        draw_confusion(said, out / f"confusion-{name}.png")
-        low, high = said["interval"]["accuracy"]
-        spread = f", seeds vary by {said['seeds']['spread']['accuracy']:.4f}" if seeds > 1 else ""
-        console.print(f"{name}: {_figures(said)}, accuracy {low:.4f} to {high:.4f} over folds{spread}; {out / FOLDS}")
+        for one in (said, *said.get("tasks", {}).values()):
+            draw_report(one, out, name)
+            spread = f", seeds vary by {one['seeds']['spread'][one['metric']]:.4f}" if seeds > 1 else ""
+            console.print(f"{name}: {figures(one)}{spread}", soft_wrap=True)
     _write_json(out / FOLDS, result)
+    console.print(f"{out / FOLDS} has every report", soft_wrap=True)
     return result
 
 
@@ -151,7 +153,7 @@ def _tested(
         _write_json(path, measured)
     reports: dict[str, dict[str, Any]] = _read_json(path, "remove it, and --resume measures again")
     for name, report in reports.items():
-        console.print(f"{_title(config)}, {name}: {_figures(report)}")
+        console.print(f"{_title(config)}, {name}: {figures(report)}")
     return reports
 
 
@@ -304,8 +306,8 @@ def take_out_weights(model: SensorModel, weights: dict[str, torch.Tensor]) -> No
 
     Weights help rare labels to be learned; left in the decision they cost 2 points of accuracy on sp_sw_har.
     """
-    for task, weight_N in weights.items():
-        cast(torch.nn.Linear, model.heads[task]).bias.sub_(weight_N.log())
+    for name, weight_N in weights.items():
+        cast(torch.nn.Linear, model.heads[name]).bias.sub_(weight_N.log())
 
 
 def _with_progress(
@@ -329,18 +331,24 @@ def _with_progress(
 
 
 def _loss_weights(splits: dict[str, Split], config: TrainConfig) -> dict[str, np.ndarray]:
-    """Weight of each label by its share of the labelled time in all that is learned from."""
+    """Of every classification, the weight of each label by its share of the labelled time that is learned from."""
     weights = {}
-    for task in config.model.tasks:
-        labels = TASKS[task].labels
-        seconds = np.zeros(len(labels))
-        for recording in (r for s in splits.values() for r in s.train if task in r.labels):
-            one = recording.labels[task]
+    for name in config.model.tasks:
+        truths = [r.labels[name] for s in splits.values() for r in s.train if name in r.labels]
+        if not truths:
+            raise DataError(f"task {name!r} has no truth in {', '.join(splits)}; remove it or add a dataset")
+        task = config.model.task(name)
+        if not isinstance(task, Classification):
+            continue
+        seconds = np.zeros(TASKS[name].size)
+        for one in truths:
+            assert isinstance(one, Segments)
             known = one.index >= 0
-            seconds += np.bincount(one.index[known], np.diff(one.edges)[known], len(labels))
+            seconds += np.bincount(one.index[known], np.diff(one.edges)[known], len(seconds))
+        seconds = seconds[TASKS[name].columns(task.outputs)]
         if not seconds.sum():
-            raise DataError(f"task {task!r} has no labels in {', '.join(splits)}; remove it or add a dataset")
-        weights[task] = TASKS[task].weights(seconds / seconds.sum())
+            raise DataError(f"task {name!r} has no labels in {', '.join(splits)}; remove it or add a dataset")
+        weights[name] = task.weights(seconds / seconds.sum())
     return weights
 
 
@@ -368,8 +376,4 @@ def _measurable(name: str) -> bool:
 
 
 def _headline(report: dict[str, Any]) -> dict[str, Any]:
-    return {k: report[k] for k in ("n", "accuracy", "balanced_accuracy", "macro_f1", "f1", "ece", "interval")}
-
-
-def _figures(report: dict[str, Any]) -> str:
-    return f"accuracy {report['accuracy']:.4f}, macro-F1 {report['macro_f1']:.4f}, n {report['n']}"
+    return {k: report[k] for k in ("task", "metric", "n", *HEADLINE, "interval") if k in report}

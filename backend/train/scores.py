@@ -5,6 +5,7 @@ They know nothing of models, datasets or files. P is a number of decisions, N of
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -137,6 +138,48 @@ def report(probs_PN: Floats, true_P: Ints, person_P: NDArray[np.str_], labels: t
         "by_class": by_class(table, labels),
         "by_person": by_person(said_P, true_P, person_P),
         "confusion": table.tolist(),
+    }
+
+
+def view(probs_PN: Floats, true_P: Ints, labels: tuple[str, ...], group_of: Mapping[str, str]) -> dict[str, Any]:
+    """Accuracy of a coarser question: probabilities of a group's labels add up; truths in no group are left out."""
+    groups = sorted({group_of[label] for label in labels if label in group_of})
+    member_NG = np.array([[float(group_of.get(label) == group) for group in groups] for label in labels])
+    asked_P = member_NG[true_P].any(-1)
+    said_P, want_P = (probs_PN[asked_P] @ member_NG).argmax(-1), member_NG[true_P[asked_P]].argmax(-1)
+    table = confusion(said_P, want_P, len(groups))
+    return {
+        "n": int(asked_P.sum()),
+        "labels": groups,
+        "accuracy": _round(accuracy(table)),
+        "balanced_accuracy": _round(balanced_accuracy(table)),
+    }
+
+
+def regression(error_P: Floats, person_P: NDArray[np.str_], metric: str, seed: int = 0) -> dict[str, Any]:
+    """Everything that is said about one set of estimates, from how far each is off in the metric's unit."""
+    people = np.unique(person_P)
+    by = {str(p): error_P[person_P == p] for p in people}
+    rng = np.random.default_rng(seed)
+    sums, counts = (np.array([f(e) for e in by.values()], float) for f in (np.sum, len))
+    drawn = rng.integers(len(people), size=(RESAMPLES, len(people)))
+    low, high = np.percentile(sums[drawn].sum(-1) / counts[drawn].sum(-1), [2.5, 97.5])
+    means = {p: float(e.mean()) for p, e in by.items()}
+    worst = max(means, key=lambda p: means[p])
+    return {
+        "n": len(error_P),
+        metric: _round(error_P.mean()),
+        "percentiles": [_round(v) for v in np.percentile(error_P, range(0, 101, 5))],
+        "interval": {
+            "level": 0.95,
+            "units": len(people),
+            metric: [_round(low), _round(high)] if len(people) > 1 else None,
+        },
+        "by_person": {
+            metric: {p: _round(m) for p, m in means.items()},
+            "worst": {"person": worst, metric: _round(means[worst])},
+            "spread": _round(float(np.std(list(means.values())))),
+        },
     }
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from backend.data import DATASETS
-from backend.data.recording import Recording, Segments, Sequence, Track, sequence
+from backend.data.recording import Recording, Sequence, Track, sequence
 from backend.recipes import TrainConfig
 from backend.train.augment_audio import at_another_speed, followed_by
 from backend.train.batch import Crop, crop, overlay
@@ -67,29 +67,40 @@ def faster(recording: Recording, factor: float) -> Recording:
         if track.stream.modality != "imu":
             return replace(track, t=at(track.t))
         gain = np.array([1, 1, 1, factor, factor, factor], np.float32)
-        return replace(track, t=at(track.t), values=track.values.astype(np.float32) * gain)
+        return replace(
+            track,
+            t=at(track.t),
+            values=np.asarray(track.values, np.float32) * np.float32(track.scale) * gain,
+            scale=1.0,
+        )
 
-    labels = {task: Segments(at(s.edges), s.index) for task, s in recording.labels.items()}
+    labels = {task: truth.moved(at) for task, truth in recording.labels.items()}
     return replace(recording, tracks=tuple(map(moved, recording.tracks)), labels=labels)
+
+
+def _sensed(recording: Recording, config: TrainConfig) -> Recording:
+    """The recording with the tracks that the model has encoders for."""
+    tracks = tuple(track for track in recording.tracks if track.stream.modality in config.model.modalities)
+    return replace(recording, tracks=tracks)
 
 
 class Source:
     """Crops of one dataset's training recordings.
 
-    Sound is cut afresh for every draw, at a new phase and speed. Motion, whose resampling costs more, is cut
-    `config.phases` times in advance. Recordings of both are cut in advance and keep their speed.
+    Sound is cut afresh for every draw, at a new phase and speed. Whatever else costs more to cut, and is cut
+    `config.phases` times in advance, motion at other speeds, too. Recordings with sound among others are cut once.
     """
 
     def __init__(self, recordings: Many[Recording], config: TrainConfig) -> None:
         self.config = config
-        self.recordings = list(recordings)
+        self.recordings = [heard for heard in (_sensed(one, config) for one in recordings) if heard.tracks]
         kinds = {track.stream.modality for r in recordings for track in r.tracks}
         self.fresh = kinds == {"audio"}
-        self.sound = "audio" in kinds
+        self.sound, self.motion = "audio" in kinds, kinds == {"imu"}
         rng = np.random.default_rng([config.seed, 78])
         self.cuts: list[Sequence] = []
         if not self.fresh:
-            phases = config.phases if kinds == {"imu"} else 1
+            phases = 1 if self.sound else config.phases
             for one in self.recordings:
                 cuts = (self._cut(one, rng) for _ in range(phases))
                 self.cuts += [c for c in cuts if c is not None]
@@ -100,7 +111,7 @@ class Source:
         shift = int(rng.integers(SECOND))
         if self.fresh:
             return sequence(self._sound(one, rng), shift)
-        if not self.sound:
+        if self.motion:
             one = faster(one, math.exp(rng.uniform(-self.config.stretch, self.config.stretch)))
         return sequence(one, shift)
 
@@ -139,7 +150,7 @@ class Mixture:
         crops = []
         for i in rng.choice(len(sources), self.config.crops, p=self.chance):
             one = sources[i].draw(rng)
-            if not sources[i].sound and self.sounds and rng.random() < self.config.overlay:
+            if sources[i].motion and self.sounds and rng.random() < self.config.overlay:
                 one = overlay(one, self.sounds[rng.integers(len(self.sounds))].draw(rng))
             crops.append(one)
         return crops

@@ -113,7 +113,7 @@ def _table(*kinds: Kind) -> dict[str, Kind]:
 _SERIES = tuple(name for name, row in MODALITIES.items() if row.axes == ("time",))
 
 SENSORS: dict[str, Kind] = _table(
-    Kind("simulator", ("imu", "audio"), _simulator, lambda: "imu at wrist or pocket, audio in the room; option seed"),
+    Kind("simulator", tuple(MODALITIES), _simulator, lambda: "scenes home, drive and touch; options scene, seed"),
     Kind("replay", _SERIES, _replay, lambda: "CSV, WAV, FLAC, OGG, sp_sw_har, esc10; option path", patient=True),
     Kind("microphone", ("audio",), _microphone, _microphones),
     Kind("accelerometer", ("imu",), _accelerometer, _accelerometers),

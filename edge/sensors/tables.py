@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from broker.errors import DataError
 from broker.modalities import MODALITIES
 from edge.clock import SECOND
+from edge.plane import fixes
 from edge.sensors.options import parse_time
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,8 @@ Values = NDArray[np.float32]
 
 IMU = MODALITIES["imu"]
 ACCELERATION, TURNING = IMU.channels[:3], IMU.channels[3:]
+GEODETIC = ("latitude", "longitude", "altitude")
+"""How tables have a gps, which becomes metres from the first fix (`edge.plane`)."""
 
 _UNITS = {"s": SECOND, "ms": 10**6, "us": 1000, "ns": 1}
 _CALLED = {  # units of time as others write them; no number is in UTC, so that names none
@@ -125,9 +128,12 @@ def read(path: Path) -> Table:
         t, relative = moments([time for time, _ in cells], columns.unit, MODALITIES[columns.modality].rate)
     except ValueError as error:
         raise DataError(f"{path}: in the column of times: {error}") from None
-    values = (np.array([numbers for _, numbers in cells]) * columns.factors).astype(np.float32)
+    t, numbers = tidied(path, t, np.array([numbers for _, numbers in cells]) * columns.factors)
+    if columns.channels == GEODETIC:
+        return Table("gps", MODALITIES["gps"].channels, t, fixes(t, numbers), relative)
+    values = numbers.astype(np.float32)
     _doubt(path, columns, values)
-    return Table(columns.modality, columns.channels, *tidied(path, t, values), relative)
+    return Table(columns.modality, columns.channels, t, values, relative)
 
 
 def find_columns(path: Path, header: Sequence[str]) -> Columns:
@@ -183,7 +189,7 @@ def moments(cells: Sequence[str], unit: str, rate: float) -> tuple[Times, bool]:
     return _nanoseconds(numbers, nearest), True
 
 
-def tidied(path: Path, t: Times, values: Values) -> tuple[Times, Values]:
+def tidied(path: Path, t: Times, values: NDArray[Any]) -> tuple[Times, NDArray[Any]]:
     """The samples in order of time, each once; the log says what was mended.
 
     Different samples of one time stay: they were delivered in a bunch, which `edge.resample` evens out.
@@ -261,6 +267,7 @@ def _layouts(path: Path) -> Iterator[tuple[str, tuple[str, ...], list[list[str]]
     for half in (ACCELERATION, TURNING):
         yield "imu", half, [_aliases(channel) for channel in half]
     yield "imu", TURNING if "gyr" in path.stem.lower() else ACCELERATION, _BARE
+    yield "gps", GEODETIC, [_aliases(channel) for channel in GEODETIC]
     for modality, row in MODALITIES.items():
         if row.axes == ("time",):
             yield modality, row.channels, [_aliases(channel) for channel in row.channels]
@@ -284,6 +291,8 @@ def _aliases(channel: str) -> list[str]:
 
 
 def _units_of(modality: str, channels: Sequence[str]) -> list[str]:
+    if channels == GEODETIC:
+        return ["deg", "deg", "m"]
     row = MODALITIES[modality]
     return [row.units[row.channels.index(channel)] for channel in channels]
 

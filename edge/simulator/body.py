@@ -6,7 +6,7 @@ arm that swings feels its own centripetal pull, a half turn integrates to half a
 the sensor's own noise come on top. This module knows nothing of clocks or of the wire.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,9 +62,14 @@ class Motion:
     def heading(self, u: Floats) -> Floats:
         """Radians, counter-clockwise seen from above."""
         turned = np.zeros_like(u)
-        for span, angle in zip(self._turns, self.act.turns, strict=True):
-            turned += angle * _step(u, (span[0], span[1]), _SLOPPY)
+        for angle, step in self.half_turns(u):
+            turned += angle * step
         return turned
+
+    def half_turns(self, u: Floats) -> Iterator[tuple[float, Floats]]:
+        """For each turn its angle, and how much (n,) of it has been made: 0..1."""
+        for span, angle in zip(self._turns, self.act.turns, strict=True):
+            yield float(angle), _step(u, (span[0], span[1]), _SLOPPY)
 
     def gait(self, u: Floats) -> Floats:
         """How much the legs walk: 0 when standing or seated, 1 on the way, less in a turn."""
@@ -107,37 +112,63 @@ class Motion:
         up = _SEAT_M * upright - who.bob * gait * (np.cos(2 * stride) + 0.2 * np.cos(4 * stride + 0.8))
         return np.stack([forward, left, up])
 
-    def wrist(self, u: Floats) -> tuple[Floats, Floats]:
-        """Angles (3, n) heading, pitch, roll of the forearm and displacement (3, n) of the wrist."""
+    def forearm(self, u: Floats, other: bool = False) -> tuple[Floats, Floats]:
+        """Angles (3, n) of the forearm without its trembling: yaw from the body's heading, pitch, roll; and (3, n) what
+        moves it: the swing of the whole arm, fidgeting, bracing, rad. The arm with the watch, or the `other`, mirrored.
+        """
         who, upright, gait = self.who, self.upright(u), self.gait(u) * self.act.vigour
         stride, fidget = self.stride(u) + who.arm_phase, self.fidget(u)
+        if other:
+            stride, fidget = stride + np.pi, 0.4 * fidget
         seated = np.array(who.wrist_seated) + self.act.variation[1:4]
         standing = np.array(who.wrist_standing)
         pitch, roll, yaw = (s + (e - s) * upright for s, e in zip(seated, standing, strict=True))
         swing = who.arm_swing * gait * (np.cos(stride) + 0.2 * np.cos(2 * stride + 1.0))
         brace = 0.35 * (_bump(u, *_first_half(self._rise)) + _bump(u, *_first_half(self._sit)))
-        tremble = self.unrest(u, 0.01, 0.05, 0.05)
-        pitch = pitch + swing + fidget + brace + tremble * self.noise(u, 0, 28)
+        pitch = pitch + swing + fidget + brace
         roll = roll + who.arm_twist * gait * np.sin(stride + 0.5) + 0.8 * fidget - 0.5 * brace
-        roll = roll + 1.5 * tremble * self.noise(u, 1, 28)
-        yaw = yaw + 0.6 * who.arm_twist * gait * np.sin(stride) - 0.5 * fidget + tremble * self.noise(u, 2, 28)
+        yaw = yaw + 0.6 * who.arm_twist * gait * np.sin(stride) - 0.5 * fidget
+        if other:
+            roll, yaw = -roll, -yaw
+        return np.stack([yaw, pitch, roll]), np.stack([swing, fidget, brace])
+
+    def wrist(self, u: Floats) -> tuple[Floats, Floats]:
+        """Angles (3, n) heading, pitch, roll of the forearm and displacement (3, n) of the wrist."""
+        angles, (swing, fidget, brace) = self.forearm(u)
+        tremble = self.unrest(u, 0.01, 0.05, 0.05)
+        angles[1] += tremble * self.noise(u, 0, 28)
+        angles[2] += 1.5 * tremble * self.noise(u, 1, 28)
+        angles[0] = self.heading(u) + (angles[0] + tremble * self.noise(u, 2, 28))
         hips = self.hips(u)
         hips[0] -= _ARM_M * np.sin(swing + 0.5 * fidget)
         hips[2] += _ARM_M * (1 - np.cos(swing)) + 0.1 * brace
-        return np.stack([self.heading(u) + yaw, pitch, roll]), hips
+        return angles, hips
+
+    def thigh(self, u: Floats, other: bool = False) -> tuple[Floats, Floats]:
+        """Angles (3, n) of the thigh without its trembling: yaw from the body's heading, pitch, roll; and its swing.
+
+        The thigh that the phone lies on, or the `other`.
+        """
+        who, upright, gait = self.who, self.upright(u), self.gait(u) * self.act.vigour
+        stride = self.stride(u)
+        seated = who.thigh_seated + self.act.variation[4]
+        step = stride + np.pi if other else stride
+        swing = who.thigh_swing * gait * (np.cos(step) + 0.28 * np.cos(2 * step + 0.9))
+        pitch = seated + (1.47 - seated) * upright + swing + 0.1 * self.fidget(u)
+        roll = 0.6 * who.hip_twist * gait * np.sin(stride + 0.3)
+        yaw = who.hip_twist * gait * np.sin(stride + 1.2) + 0.05 * self.fidget(u)
+        return np.stack([yaw, pitch, roll]), swing
 
     def pocket(self, u: Floats) -> tuple[Floats, Floats]:
         """Angles (3, n) heading, pitch, roll of the thigh and displacement (3, n) of the phone."""
-        who, upright, gait = self.who, self.upright(u), self.gait(u) * self.act.vigour
-        stride, tremble = self.stride(u), self.unrest(u, 0.004, 0.02, 0.03)
-        seated = who.thigh_seated + self.act.variation[4]
-        swing = who.thigh_swing * gait * (np.cos(stride) + 0.28 * np.cos(2 * stride + 0.9))
-        pitch = seated + (1.47 - seated) * upright + swing + 0.1 * self.fidget(u) + tremble * self.noise(u, 3, 18)
-        roll = 0.6 * who.hip_twist * gait * np.sin(stride + 0.3) + tremble * self.noise(u, 4, 18)
-        yaw = who.hip_twist * gait * np.sin(stride + 1.2) + 0.05 * self.fidget(u) + tremble * self.noise(u, 5, 18)
+        angles, swing = self.thigh(u)
+        tremble = self.unrest(u, 0.004, 0.02, 0.03)
+        angles[1] += tremble * self.noise(u, 3, 18)
+        angles[2] += tremble * self.noise(u, 4, 18)
+        angles[0] = self.heading(u) + (angles[0] + tremble * self.noise(u, 5, 18))
         hips = self.hips(u)
         hips[0] -= _HIP_TO_PHONE_M * np.sin(swing)
-        return np.stack([self.heading(u) + yaw, pitch, roll]), hips
+        return angles, hips
 
     def strikes(self, u: Floats) -> Floats:
         """(n,) the ring of each heel strike, 1 at its peak for an ordinary step; nearer and farther leg alternate."""
@@ -193,26 +224,30 @@ def wrist_imu(motion: Motion, u: Floats) -> Floats:
     """(n, 6) what a watch measures: x towards the hand, z out of its face."""
     unrest = motion.unrest(u, 0.12, 0.9, 0.5)
     shock = 0.22 * motion.who.impact * motion.strikes(u) + 2.5 * motion.thump(u)
-    jolt = np.stack([0.3 * shock, 0.2 * shock, shock]) + _tissue(motion, u, unrest, 10)
-    return _sensed(motion, u, felt(motion.wrist, u, jolt), 0.05, 0.02)
+    jolt = np.stack([0.3 * shock, 0.2 * shock, shock]) + tissue(motion, u, unrest, 10)
+    return sensed(motion, u, felt(motion.wrist, u, jolt), 0.05, 0.02)
 
 
 def pocket_imu(motion: Motion, u: Floats) -> Floats:
     """(n, 6) what a phone in a front trouser pocket measures: y towards its top, z out of its screen."""
     who = motion.who
     shock = who.impact * motion.strikes(u) + 3.0 * motion.thump(u)
-    jolt = np.stack([-0.45 * shock, 0.25 * shock, shock]) + _tissue(motion, u, motion.unrest(u, 0.06, 1.0, 1.3), 6)
+    jolt = np.stack([-0.45 * shock, 0.25 * shock, shock]) + tissue(motion, u, motion.unrest(u, 0.06, 1.0, 1.3), 6)
     thigh = felt(motion.pocket, u, jolt)
     thigh[3:] += 0.12 * np.array([[0.7], [1.0], [0.5]]) * shock
-    return _sensed(motion, u, np.concatenate([_mounted(who, thigh[:3]), _mounted(who, thigh[3:])]), 0.03, 0.008)
+    return sensed(motion, u, np.concatenate([_mounted(who, thigh[:3]), _mounted(who, thigh[3:])]), 0.03, 0.008)
 
 
-def _tissue(motion: Motion, u: Floats, strength: Floats, smoothness: int) -> Floats:
+def tissue(motion: Motion, u: Floats, strength: Floats, smoothness: int) -> Floats:
+    """(3, n) how what the sensor lies on shakes, m/s2: noise of that `strength` (n,)."""
     return np.stack([strength * motion.noise(u, channel, smoothness) for channel in (6, 7, 8)])
 
 
-def _sensed(motion: Motion, u: Floats, values: Floats, acc_noise: float, gyro_noise: float) -> Floats:
-    noise = np.stack([motion.noise(u + 0.0007 * k, k, 1) for k in range(6)])
+def sensed(
+    motion: Motion, u: Floats, values: Floats, acc_noise: float, gyro_noise: float, shift_s: float = 0.0
+) -> Floats:
+    """(n, 6) the values (6, n) with a sensor's own noise; sensors of different `shift_s` have different noise."""
+    noise = np.stack([motion.noise(u + (0.0007 * k + shift_s), k, 1) for k in range(6)])
     noise[:3] *= acc_noise
     noise[3:] *= gyro_noise
     sensed: Floats = (values + noise).T

@@ -1,4 +1,4 @@
-"""What is wrong with a device: noise, drift, lost samples, jittery stamps, a clock that is off.
+"""What is wrong with a device: noise, drift, holes, lost samples, jittery stamps, a clock that is off.
 
 Each flaw is a function of (seed, time) as the scene is, whatever the samples were chunked into. It knows nothing of
 what is measured.
@@ -14,7 +14,11 @@ from broker.errors import ConfigError
 from edge.clock import SECOND
 from edge.sensors import Reading
 
+Floats = NDArray[np.float64]
+
 _LATTICE = 1 << 14  # random numbers per second and purpose: finer than sound is sampled
+_NARROW = 8  # channels of a series up to which noise comes from lattices, one for each
+_HOLES, _WIDE = 3, 4  # purposes
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +27,8 @@ class Flaws:
 
     `noise` is added with this standard deviation (units of the values); `drift` is an offset of this size that wanders
     over minutes; `dropout` is the share of half seconds in which samples are lost; `jitter_s` is the mean delay of time
-    stamps; `clock_error_s` is what the device's clock is ahead.
+    stamps; `clock_error_s` is what the device's clock is ahead; `holes` is the share of pixels of a frame that read 0,
+    as a depth camera's do where its light does not come back. What reads 0 in a frame has no noise either.
     """
 
     noise: float = 0.0
@@ -32,27 +37,52 @@ class Flaws:
     jitter_s: float = 0.0
     clock_error_s: float = 0.0
     seed: int = 0
+    holes: float = 0.0
 
     def __post_init__(self) -> None:
-        if min(self.noise, self.drift, self.dropout, self.jitter_s, self.seed) < 0 or self.dropout > 1:
-            raise ConfigError(f"simulator: {self}; flaws are not negative and dropout is at most 1")
+        least = min(self.noise, self.drift, self.dropout, self.jitter_s, self.seed, self.holes)
+        if least < 0 or max(self.dropout, self.holes) > 1:
+            raise ConfigError(f"simulator: {self}; flaws are not negative, dropout and holes are at most 1")
 
-    def apply(self, reading: Reading) -> Reading:
-        """The reading as the flawed device would give it; times never fall within it."""
-        t, values = reading.t, reading.values.astype(np.float64)
-        channels = values.shape[1]
-        if self.noise:
-            values = values + self.noise * np.stack([self._random(t, 10 + c) for c in range(channels)], -1)
-        if self.drift:
-            phase = 6.28 * t[:, None] / (SECOND * np.linspace(90.0, 240.0, channels)) % 6.28
-            values = values + self.drift * np.sin(phase + np.arange(channels))
+    def apply(self, reading: Reading, measured: int | None = None) -> Reading:
+        """The reading as the flawed device would give it; times never fall within it.
+
+        Only the first `measured` channels are flawed, where it is given: what a camera knows of its optics is exact.
+        """
+        values = reading.values.astype(np.float64)
+        values[..., :measured] = self._flawed(reading.t, values[..., :measured])
+        t, kept = self.stamps(reading.t)
+        return Reading(t, values[kept].astype(np.float32))
+
+    def stamps(self, t: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """The device's stamps of the samples at times `t` (n,), without those that are lost; and (n,) which are not."""
+        kept = self._kept(t)
         if self.jitter_s:
             delay = 1.2533 * self.jitter_s * np.abs(self._random(t, 1))  # the mean of a half-normal is 0.798 sigma
             t = np.maximum.accumulate(t + (delay * SECOND).astype(np.int64))
         if self.clock_error_s:
             t = t + round(self.clock_error_s * SECOND)
-        kept = self._kept(reading.t)
-        return Reading(t[kept], values[kept].astype(np.float32))
+        return t[kept], kept
+
+    def _flawed(self, t: NDArray[np.int64], values: Floats) -> Floats:
+        frames, channels = values.ndim > 2, values.shape[-1]
+        nothing = values == 0
+        if self.noise and (frames or channels > _NARROW):
+            noise = [self._at(now, _WIDE).standard_normal(values.shape[1:], np.float32) for now in t]
+            values = values + self.noise * np.asarray(noise).reshape(values.shape)
+        elif self.noise:
+            values = values + self.noise * np.stack([self._random(t, 10 + c) for c in range(channels)], -1)
+        if self.drift:
+            phase = 6.28 * t[:, None] / (SECOND * np.linspace(90.0, 240.0, channels)) % 6.28
+            wandered = self.drift * np.sin(phase + np.arange(channels))
+            values = values + wandered.reshape(len(t), *[1] * (values.ndim - 2), channels)
+        if frames and self.holes:
+            holes = [self._at(now, _HOLES).random(values.shape[1:3], np.float32) < self.holes for now in t]
+            nothing = nothing | np.asarray(holes, bool).reshape(*values.shape[:3], 1)
+        return np.where(nothing, 0.0, values) if frames else values
+
+    def _at(self, t: np.int64, purpose: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, purpose, int(t)])
 
     def _kept(self, t: NDArray[np.int64]) -> NDArray[np.bool_]:
         if not self.dropout:
@@ -61,7 +91,7 @@ class Flaws:
         lost = [h for h in np.unique(halves) if np.random.default_rng([self.seed, 2, int(h)]).random() < self.dropout]
         return ~np.isin(halves, lost)
 
-    def _random(self, t: NDArray[np.int64], purpose: int) -> NDArray[np.float64]:
+    def _random(self, t: NDArray[np.int64], purpose: int) -> Floats:
         """(n,) standard normal numbers that belong to the times."""
         seconds, within = np.divmod(t, SECOND)
         out = np.empty(len(t))
@@ -72,5 +102,5 @@ class Flaws:
 
 
 @lru_cache(maxsize=64)
-def _draw(seed: int, purpose: int, second: int) -> NDArray[np.float64]:
+def _draw(seed: int, purpose: int, second: int) -> Floats:
     return np.random.default_rng([seed, purpose, second]).standard_normal(_LATTICE)

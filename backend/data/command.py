@@ -1,0 +1,204 @@
+"""`backend data`: list | check | show. What each prints; what it finds is `inspect`, what it draws is `pictures`.
+
+Heavy imports stand inside the commands, so that `backend --help` answers at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from broker.command import new_app
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from backend.data.inspect import Holding, Report
+
+data = new_app("List the data sets, check that they are whole, draw a sample.")
+
+Name = Annotated[str, typer.Argument(help="one of those that `backend data list` names")]
+Root = Annotated[
+    Path | None,
+    typer.Option(help="the set's folder or its parent; simulated sets need none", exists=True, file_okay=False),
+]
+LABELS = 12
+"""Labels that a line of the report names; the rest are counted."""
+
+
+@data.command("list")
+def list_(
+    root: Annotated[
+        Path | None, typer.Option(help="folder that holds the sets: which are there?", exists=True, file_okay=False)
+    ] = None,
+) -> None:
+    """List the data sets: what they measure and teach, under which licence, and where they are."""
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+
+    from backend.data import DATASETS
+
+    table = Table(
+        "set", "modalities", "tasks", "licence", "obtained from" if root is None else f"under {root}", box=SIMPLE
+    )
+    table.columns[0].no_wrap = table.columns[2].no_wrap = True
+    table.columns[4].overflow = "fold"  # an address is to be copied, whole
+    damaged = []
+    for name, row in DATASETS.items():
+        where, error = (row.address or "generated when used", "") if root is None else _found(name, root)
+        damaged += [error] if error else []
+        table.add_row(name, ", ".join(row.modalities), "\n".join(row.tasks) or "-", row.licence, where)
+    console = Console()
+    console.print(table)
+    for error in damaged:
+        console.print(error, soft_wrap=True, highlight=False, markup=False)
+
+
+def _found(name: str, root: Path) -> tuple[str, str]:
+    """What is there of a set, or where it is obtained; and what is wrong with it."""
+    from backend.data import DATASETS
+    from backend.data.inspect import holding, is_there, simulated
+    from broker.errors import DataError
+
+    row = DATASETS[name]
+    if not row.address:
+        return _held(simulated(name), row.unit) + ", generated", ""
+    try:
+        return _held(holding(row.read(root)), row.unit), ""
+    except DataError as error:
+        if is_there(name, root):
+            return "cannot be read, see below", f"{name}: {error}"
+        return f"not there; {row.address}", ""
+
+
+def _held(found: Holding, unit: str) -> str:
+    """In words."""
+    people = f"{found.people} {unit if found.people == 1 else _plural(unit)}"
+    recordings = f"{found.recordings} recording{'' if found.recordings == 1 else 's'}"
+    return f"{people}, {recordings}, {found.seconds:.0f} s"
+
+
+def _plural(unit: str) -> str:
+    return "people" if unit == "person" else f"{unit}s"
+
+
+@data.command()
+def check(name: Name, root: Root = None) -> None:
+    """Read a whole set and say whether it is whole and in its units. The status is 1 where something is wrong."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from backend.data.inspect import dataset, inspect, read
+
+    console = Console()
+    recordings = read(name, root)
+    errors = Console(stderr=True)
+    with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
+        bar = progress.add_task(name, total=len(recordings))
+        report = inspect(name, recordings, lambda: progress.advance(bar))
+    row = dataset(name)
+    console.print(f"{name}: {_held(report.holding, row.unit)}; {row.licence}", highlight=False, soft_wrap=True)
+    if report.short:
+        console.print(f"{report.short} recordings are shorter than a window", highlight=False)
+    for table in (_senses(report), _numbers(report), _truths(report)):
+        if table.rows:
+            console.print(table)
+    for problem in report.problems:
+        typer.echo(f"problem: {' '.join(problem.split())}", err=True)
+    if report.problems:
+        raise typer.Exit(1)
+    console.print("whole: nothing is wrong")
+
+
+def _senses(report: Report) -> Table:
+    """What the streams are like."""
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    from broker.modalities import MODALITIES
+
+    table = Table("modality", title="Streams", title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
+    for column in ("streams", "seconds", "samples", "windows", "Hz", "useful Hz", "NaN", "pauses"):
+        table.add_column(column, justify="right")
+    for modality, sense in report.senses.items():
+        row = MODALITIES[modality]
+        rates = [f"{one:.3g}" for one in (min(sense.rates), max(sense.rates))] if sense.rates else ["-"]
+        table.add_row(
+            modality,
+            str(sense.streams),
+            f"{sense.seconds:.0f}",
+            str(sense.samples),
+            str(sense.windows),
+            "..".join(dict.fromkeys(rates)),
+            f"{row.min_rate:g}..{row.max_rate:g}",
+            f"{100 * sense.not_finite / max(sense.numbers, 1):.3g} %",
+            f"{sense.pauses} ({sense.paused_s:.0f} s)" if sense.pauses else "0",
+        )
+    return table
+
+
+def _numbers(report: Report) -> Table:
+    """How large the values are, stream by stream."""
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    title = "Values, from the lowest stream to the highest"
+    table = Table("of", "typically", title=title, title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
+    for column in ("found", "plausible", "unit"):
+        table.add_column(column, no_wrap=True)
+    measured = {name: sense.measured for name, sense in report.senses.items()}
+    measured |= {name: truth.measured for name, truth in report.truths.items()}
+    for what, rules in measured.items():
+        for one in rules:
+            if one.count:
+                rule, found = one.rule, f"{one.lowest:.3g} .. {one.highest:.3g}"
+                table.add_row(what, rule.name, found, f"{rule.low:g} .. {rule.high:g}", rule.unit)
+    return table
+
+
+def _truths(report: Report) -> Table:
+    """What is known of the windows."""
+    import numpy as np
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    table = Table("task", title="Truth", title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
+    table.add_column("windows", justify="right")
+    table.add_column("unknown", justify="right")
+    table.add_column("windows by label, or what is known")
+    for task, truth in report.truths.items():
+        counts = [f"{label} {count:,}" for label, count in truth.labels.most_common()]
+        more = [f"and {len(counts) - LABELS} more labels"] if len(counts) > LABELS else []
+        known = ", ".join(counts[:LABELS] + more)
+        if truth.shares:
+            known = f"{len(truth.shares):,} estimates, {100 * np.mean(truth.shares):.0f} % of their numbers"
+        table.add_row(task, f"{truth.windows:,}", f"{truth.unknown:,}", known)
+    return table
+
+
+@data.command()
+def show(
+    name: Name,
+    out: Annotated[Path, typer.Option(help="the picture, PNG", dir_okay=False)],
+    root: Root = None,
+    recording: Annotated[str | None, typer.Option(help="name of the recording; default: the first")] = None,
+    at: Annotated[float | None, typer.Option(help="seconds from its start; default: its middle")] = None,
+) -> None:
+    """Draw a sample of a set: every stream, the labels and the truth, side by side."""
+    from backend.data.inspect import read
+    from backend.data.pictures import draw
+    from broker.errors import ConfigError
+
+    if out.suffix.lower() != ".png":
+        raise ConfigError(f"--out {out}: the picture is a PNG; give a name that ends in .png")
+    found = read(name, root)
+    chosen = next((one for one in found if recording in (None, one.name)), None)
+    if chosen is None:
+        names = ", ".join(one.name for one in found[:5])
+        raise ConfigError(f"--recording {recording}: {name} has none of that name; it has {names} ...")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draw(chosen, out, at)
+    typer.echo(f"{out}: {chosen.name}")

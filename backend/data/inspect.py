@@ -1,0 +1,316 @@
+"""What a data set holds and whether it is whole: people, windows, labels, rates, gaps and units, and what is wrong.
+
+Recordings are read one after the other, samples in chunks, and cut into windows exactly as for training; nothing is
+kept but counts. This module knows no data set: what a set should have is its row in DATASETS, what numbers are
+plausible is `backend.data.plausible`. It does not draw and does not print.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.data import (
+    DATASETS,
+    Dataset,
+    Recording,
+    Recordings,
+    Segments,
+    Sequence,
+    Track,
+    Values,
+    sequence,
+    synthetic,
+)
+from backend.data.plausible import MODALITY_RULES, TASK_RULES, Rule
+from backend.tasks import TASKS, Classification
+from broker.errors import ConfigError, DataError
+from broker.modalities import MODALITIES
+from edge.clock import SECOND
+
+CHUNK_BYTES = 1 << 25
+"""Samples that are read at once, as float32."""
+SLACK = 1.02
+"""How far a rate may be outside of its modality's band: clocks differ."""
+ORDER = tuple(MODALITIES)
+
+
+@dataclass(frozen=True)
+class Holding:
+    """What is there of a set, in numbers."""
+
+    recordings: int
+    people: int
+    seconds: float
+
+
+@dataclass
+class Measured:
+    """The numbers of one rule, over all streams or truths that it was asked of."""
+
+    rule: Rule
+    lowest: float = np.inf
+    highest: float = -np.inf
+    count: int = 0
+    outside: list[str] = field(default_factory=list)
+    worst: float = float("nan")
+
+    def add(self, number: float, where: str) -> None:
+        """A stream's number; NaN is none."""
+        if not np.isfinite(number):
+            return
+        self.lowest, self.highest, self.count = min(self.lowest, number), max(self.highest, number), self.count + 1
+        if not self.rule.holds(number):
+            if not self.outside:
+                self.worst = number
+            self.outside.append(where)
+
+
+@dataclass
+class Sense:
+    """All streams of one modality. `pauses` are times without samples for longer than windows bridge; `falls` are steps
+    back in time; `rates` are one a stream, from the median step.
+    """
+
+    streams: int = 0
+    samples: int = 0
+    seconds: float = 0.0
+    windows: int = 0
+    rates: list[float] = field(default_factory=list)
+    off_rate: list[str] = field(default_factory=list)
+    numbers: int = 0
+    not_finite: int = 0
+    pauses: int = 0
+    paused_s: float = 0.0
+    falls: int = 0
+    measured: list[Measured] = field(default_factory=list)
+
+
+@dataclass
+class Truth:
+    """What is known for one task. Of a classification, windows by label; of a regression, windows and numbers known."""
+
+    windows: int = 0
+    unknown: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
+    shares: list[float] = field(default_factory=list)
+    measured: list[Measured] = field(default_factory=list)
+
+
+@dataclass
+class Report:
+    """What `inspect` found. `problems` has a line for each thing that is wrong: none for a set that is whole."""
+
+    name: str
+    holding: Holding
+    senses: dict[str, Sense]
+    truths: dict[str, Truth]
+    short: int
+    skipped: tuple[str, ...]
+    problems: list[str]
+
+
+def dataset(name: str) -> Dataset:
+    """The row of that name. Raises ConfigError for an unknown one."""
+    if name not in DATASETS:
+        raise ConfigError(f"data set {name!r} is unknown; known: {', '.join(DATASETS)}")
+    return DATASETS[name]
+
+
+def read(name: str, root: Path | None) -> Recordings:
+    """The recordings of a set. Raises DataError that says where it is obtained if it is not under `root`."""
+    row = dataset(name)
+    if row.address and root is None:
+        raise ConfigError(f"--root: {name} is no simulated set; give its folder or the one above")
+    try:
+        return row.read(root or Path())
+    except DataError as error:
+        if is_there(name, root or Path()) or row.address in str(error):
+            raise
+        raise DataError(f"{error}; it is at {row.address} ({row.licence})") from None
+
+
+def is_there(name: str, root: Path) -> bool:
+    """Whether there is a folder for the set, whatever state it is in: its own name, in `root` or as `root`."""
+    return (root / name).is_dir() or root.resolve().name == name
+
+
+def holding(recordings: Iterable[Recording]) -> Holding:
+    """Counts, and seconds from each recording's first to its last sample."""
+    count, people, seconds = 0, set(), 0.0
+    for recording in recordings:
+        count += 1
+        people.add(recording.person)
+        seconds += lasting(recording)
+    return Holding(count, len(people), seconds)
+
+
+def lasting(recording: Recording) -> float:
+    """Seconds from a recording's first sample to its last."""
+    ends = [(int(track.t[0]), int(track.t[-1])) for track in recording.tracks if len(track.t)]
+    return (max(end for _, end in ends) - min(start for start, _ in ends)) / SECOND if ends else 0.0
+
+
+def simulated(name: str) -> Holding:
+    """What a simulated set has; nothing is rendered for it."""
+    seeds = len(synthetic.TRAINING_SEEDS)
+    return Holding(seeds, seeds, float(seeds * synthetic.SECONDS))
+
+
+def inspect(name: str, recordings: Recordings, done: Callable[[], object] = lambda: None) -> Report:
+    """Read a whole set; `done` is called after each recording. A recording that cannot be read is a problem."""
+    row = dataset(name)
+    senses = {modality: Sense() for modality in ORDER if modality in row.modalities}
+    truths = {task: Truth() for task in row.tasks}
+    problems: list[str] = []
+    short = 0
+    for recording in recordings:
+        try:
+            for track in recording.tracks:
+                _sense(senses.setdefault(track.stream.modality, Sense()), recording, track)
+            cut = sequence(recording)
+            short += cut is None
+            for task, known in recording.labels.items():
+                _truth(truths.setdefault(task, Truth()), task, recording, known, cut)
+            for series in cut.series if cut else ():
+                senses[series.modality].windows += int(series.present.sum())
+        except (DataError, ConfigError) as error:
+            problems.append(f"{recording.name}: {error}")
+        done()
+    held = holding(recording for recording in recordings if all(len(track.t) for track in recording.tracks))
+    report = Report(name, held, senses, truths, short, recordings.skipped, problems)
+    problems += _wrong(report, row, recordings)
+    return report
+
+
+def _sense(sense: Sense, recording: Recording, track: Track) -> None:
+    """Add a stream."""
+    row, where = track.stream.row, f"{recording.name} {track.device}/{track.stream.name}"
+    t = np.asarray(track.t, np.int64)
+    if not len(t):
+        raise DataError(f"{track.device}/{track.stream.name} has no samples")
+    step = np.diff(t)
+    pause = step > max(track.stream.window_s, 3.0 / row.min_rate) * SECOND
+    sense.streams, sense.samples = sense.streams + 1, sense.samples + len(t)
+    sense.seconds += float(t[-1] - t[0]) / SECOND
+    sense.pauses, sense.paused_s = sense.pauses + int(pause.sum()), sense.paused_s + float(step[pause].sum()) / SECOND
+    sense.falls += int((step < 0).sum())
+    if (step > 0).any():
+        rate = SECOND / float(np.median(step[step > 0]))
+        sense.rates.append(rate)
+        if not row.min_rate / SLACK <= rate <= row.max_rate * SLACK:
+            sense.off_rate.append(where)
+    sense.measured = sense.measured or [Measured(rule) for rule in MODALITY_RULES[row.name]]
+    found: dict[str, list[float]] = defaultdict(list)
+    for rows, values in _chunks(track):
+        finite = np.isfinite(values)
+        sense.numbers, sense.not_finite = sense.numbers + values.size, sense.not_finite + int((~finite).sum())
+        whole = finite.reshape(len(values), -1).all(1)
+        if whole.any():
+            for one in sense.measured:
+                found[one.rule.name].append(one.rule.of(t[rows][whole], values[whole]))
+    for one in sense.measured:
+        one.add(one.rule.of_all(found[one.rule.name]), where)
+
+
+def _chunks(track: Track) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """All samples in the modality's units."""
+    count = track.values.shape[0]
+    rows = max(1, CHUNK_BYTES // (4 * max(1, int(np.prod(track.values.shape[1:])))))
+    for first in range(0, count, rows):
+        part = slice(first, min(first + rows, count))
+        yield part, np.asarray(track.values[part], np.float32) * np.float32(track.scale)
+
+
+def _truth(truth: Truth, name: str, recording: Recording, known: Segments | Values, cut: Sequence | None) -> None:
+    """Add what a recording knows of a task."""
+    task = TASKS[name]
+    if isinstance(known, Values) and len(known.t):
+        values = np.asarray(known.values, np.float32)
+        truth.measured = truth.measured or [Measured(rule) for rule in TASK_RULES.get(name, ())]
+        for one in truth.measured:
+            one.add(one.rule.of(known.t, values), recording.name)
+    if cut is None:
+        return
+    truth.windows += cut.length
+    if isinstance(task, Classification):
+        labels = cut.majority(name)
+        truth.unknown += int((labels < 0).sum())
+        truth.labels.update(Counter({task.labels[i]: int(n) for i, n in _counts(labels[labels >= 0])}))
+        return
+    share = np.isfinite(cut.targets[name]).mean(-1)
+    truth.unknown += int((share == 0).sum())
+    truth.shares += share[share > 0].tolist()
+
+
+def _counts(labels: NDArray[np.int64]) -> Iterable[tuple[int, int]]:
+    return zip(*(found.tolist() for found in np.unique(labels, return_counts=True)), strict=True)
+
+
+def _wrong(report: Report, row: Dataset, recordings: Recordings) -> Iterator[str]:
+    """A line for each thing that is wrong, beside files that cannot be read."""
+    twice = [name for name, count in Counter(one.name for one in recordings).items() if count > 1]
+    if twice:
+        yield f"{len(twice)} names of recordings are not unique, for example {twice[0]}"
+    if report.skipped:
+        yield f"{len(report.skipped)} files or rows are missing or left out, the first: {report.skipped[0]}"
+    for modality, sense in report.senses.items():
+        yield from _wrong_sense(modality, sense, row)
+    for task, truth in report.truths.items():
+        yield from _wrong_truth(task, truth, row)
+
+
+def _wrong_sense(modality: str, sense: Sense, row: Dataset) -> Iterator[str]:
+    if not sense.streams:
+        yield f"{modality}: there is no stream of it"
+        return
+    if modality not in row.modalities:
+        yield f"{modality}: there are streams of it, and the set should have {', '.join(row.modalities)} alone"
+    if not sense.windows:
+        yield f"{modality}: no stream has a window; its recordings are shorter than one, or full of holes"
+    if sense.off_rate:
+        low, high = MODALITIES[modality].min_rate, MODALITIES[modality].max_rate
+        rates = f"{min(sense.rates):.3g}..{max(sense.rates):.3g} Hz"
+        yield f"{modality}: rates of {rates}, useful are {low:g}..{high:g} Hz, {_in(sense.off_rate, sense.streams)}"
+    if sense.falls:
+        yield f"{modality}: time steps back {sense.falls} times"
+    if sense.not_finite:
+        yield f"{modality}: {sense.not_finite} of {sense.numbers} values are not finite"
+    for one in sense.measured:
+        yield from _outside(modality, one)
+
+
+def _wrong_truth(name: str, truth: Truth, row: Dataset) -> Iterator[str]:
+    task, wanted = TASKS[name], row.tasks.get(name)
+    if wanted is None:
+        yield f"{name}: there is truth of it, and the set is not measured by it"
+    if truth.unknown == truth.windows:
+        yield f"{name}: nothing is known of any window"
+        return
+    if isinstance(task, Classification):
+        labels = wanted or task.labels
+        if absent := [label for label in labels if not truth.labels[label]]:
+            yield f"{name}: {len(absent)} of {len(labels)} labels have no window: {', '.join(absent)}"
+        if strangers := sorted(set(truth.labels) - set(labels)):
+            yield f"{name}: labels that the set should not have: {', '.join(strangers)}"
+    for one in truth.measured:
+        yield from _outside(name, one)
+
+
+def _outside(what: str, one: Measured) -> Iterator[str]:
+    rule = one.rule
+    if one.outside:
+        found = f"{one.worst:.3g} {rule.unit}".strip()
+        yield (
+            f"{what}: {rule.name} is {found}, plausible is {rule.low:g}..{rule.high:g}, "
+            f"{_in(one.outside, one.count)}; {rule.advice}"
+        )
+
+
+def _in(where: list[str], of: int) -> str:
+    return f"in {len(where)} of {of}, the first {where[0]}"

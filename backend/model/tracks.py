@@ -1,0 +1,84 @@
+"""Encoders of positions over time: of a person on the ground, of an eye on a screen, of the joints of a body.
+
+Each keeps apart the shape of a movement, which convolutions see without offset and scale, and where, how far and how
+fast it went, which the statistics in the tokens tell. Positions are differences before they are anything else: they
+are exact in every runtime, however far from the origin. Nothing here knows of maps, screens or skeletons' lengths.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from backend.model.series import SeriesEncoder, standardised
+from backend.model.trunk import compressed
+from broker.modalities import JOINTS
+
+
+def steps(x_BT: Tensor) -> Tensor:
+    """Differences to the point in time before; the first, which has none, has the second's. Same shape."""
+    step_BT = x_BT[:, 1:] - x_BT[:, :-1]
+    return torch.cat([step_BT[:, :1], step_BT], 1)
+
+
+def length(x_BTC: Tensor) -> Tensor:
+    """Length of the vectors along the last axis, kept as one channel; a millimetre at least, for the root's slope."""
+    return (x_BTC.square().sum(-1, keepdim=True) + 1e-6).sqrt()
+
+
+class GpsEncoder(SeriesEncoder):
+    """East, north, up (m) and speed (m/s), and up to two channels more; the same wherever the origin is."""
+
+    modality = "gps"
+
+    def views(self, x_BTC: Tensor) -> tuple[Tensor, Tensor]:
+        """Way, velocity, speed, acceleration along and across the way, and what else the receiver says."""
+        place = x_BTC[..., :3] - x_BTC[:, :1, :3]
+        velocity = steps(place) * self.rate
+        change = (steps(velocity) * self.rate)[..., :2]
+        flat = velocity[..., :2]
+        heading = flat / (flat.square().sum(-1, keepdim=True) + 0.25).sqrt()  # none below half a metre per second
+        along = (change * heading).sum(-1, keepdim=True)
+        across = heading[..., :1] * change[..., 1:] - heading[..., 1:] * change[..., :1]
+        way = place - place.mean(1, keepdim=True)
+        told = compressed(torch.cat([way, velocity, length(flat), along, across, x_BTC[..., 3:]], -1))
+        return standardised(told), told
+
+
+class GazeEncoder(SeriesEncoder):
+    """The point looked at (x, y), and up to 26 features more that somebody else has computed.
+
+    Those tell by their values and not by their movement: statistics have them, the convolutions do not.
+    """
+
+    modality = "gaze"
+
+    def views(self, x_BTC: Tensor) -> tuple[Tensor, Tensor]:
+        """Point, velocity, speed and dispersion; for the statistics the further features besides."""
+        point, more = x_BTC[..., :2], x_BTC[..., 2:]
+        velocity = steps(point) * self.rate
+        dispersion = length(point - point.mean(1, keepdim=True))
+        moving = torch.cat([point, compressed(velocity), compressed(length(velocity)), dispersion], -1)
+        return standardised(moving), torch.cat([moving, more], -1)
+
+
+class PoseEncoder(SeriesEncoder):
+    """24 joints x (x, y, z) m, those of `JOINTS`; a joint at exactly (0, 0, 0) is absent and says nothing.
+
+    Joints are seen from the pelvis, or from the middle of those present where it is absent at some time.
+    """
+
+    modality = "pose"
+
+    def views(self, x_BTC: Tensor) -> tuple[Tensor, Tensor]:
+        """The joints from the root and the root itself, their velocities (m/s), and which joints are there."""
+        joint_BTJ3 = x_BTC.reshape(x_BTC.shape[0], x_BTC.shape[1], len(JOINTS), 3)
+        there_BTJ1 = (joint_BTJ3.abs().amax(-1, keepdim=True) > 0).to(x_BTC.dtype)
+        middle_BT13 = (joint_BTJ3 * there_BTJ1).sum(2, keepdim=True) / there_BTJ1.sum(2, keepdim=True).clamp_min(1.0)
+        pelvis_B111 = there_BTJ1[:, :, :1].amin(1, keepdim=True)
+        root_BT13 = pelvis_B111 * joint_BTJ3[:, :, :1] + (1.0 - pelvis_B111) * middle_BT13
+        seen_BTJ3 = (joint_BTJ3 - root_BT13) * there_BTJ1
+        stays_BTJ1 = 1.0 - steps(there_BTJ1).abs()  # a joint that comes or goes has not moved
+        speed_BTJ3 = steps(seen_BTJ3) * stays_BTJ1 * self.rate
+        moving = torch.cat([seen_BTJ3, root_BT13, speed_BTJ3, steps(root_BT13) * self.rate], 2).flatten(2)
+        return standardised(moving), torch.cat([moving, there_BTJ1.squeeze(-1)], -1)

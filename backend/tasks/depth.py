@@ -1,0 +1,77 @@
+"""Depth estimation: a coarse map of how far everything in view is, from a camera and from what moves with it.
+
+The loss is that of the design: absolute difference where the truth is known, plus the difference of gradients, so that
+edges stand where they stand (Eigen and Fergus 2015).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from backend.tasks.task import EstimateRule, Regression
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+ROWS, COLUMNS = 24, 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthMap(Regression):
+    """A map of ROWS x COLUMNS cells, row by row."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The map."""
+        return (ROWS, COLUMNS)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """None: a row of a map is a row."""
+        return ()
+
+    def head(self, dim: int) -> nn.Module:
+        """A small decoder: the vector becomes a coarse map that is refined twice."""
+        from backend.model.heads import MapHead
+
+        head: nn.Module = MapHead(dim, (ROWS, COLUMNS))
+        return head
+
+    def values(self, head_BN: Tensor) -> Tensor:
+        """Metres, from logarithms about the centre: far things may be off by more, and none is behind the camera."""
+        return (head_BN.clamp(-9.0, 9.0) * self.scale).exp() * self.centre[0]
+
+    def loss(self, head_BN: Tensor, target_BN: Tensor) -> Tensor:
+        """Masked L1 (B,) of the logarithm of depth, and of its steps from cell to cell."""
+        known_BN = target_BN > 0
+        true_BN = (target_BN.where(known_BN, target_BN.new_ones(())) / self.centre[0]).log() / self.scale
+        gap_BHW = ((head_BN - true_BN) * known_BN).reshape(-1, ROWS, COLUMNS)
+        known_BHW = known_BN.reshape(-1, ROWS, COLUMNS).float()
+        total = _mean(gap_BHW.abs(), known_BHW)
+        for axis in (-2, -1):
+            length = gap_BHW.shape[axis] - 1
+            step = gap_BHW.narrow(axis, 1, length) - gap_BHW.narrow(axis, 0, length)
+            both = known_BHW.narrow(axis, 1, length) * known_BHW.narrow(axis, 0, length)
+            total = total + 0.5 * _mean(step.abs() * both, both)
+        return total
+
+
+def _mean(value_BHW: Tensor, weight_BHW: Tensor) -> Tensor:
+    return value_BHW.sum((-2, -1)) / weight_BHW.sum((-2, -1)).clamp_min(1)
+
+
+DEPTH = DepthMap(
+    name="depth-estimation",
+    modalities=frozenset({"image", "camera", "video", "capacitance", "gps", "imu"}),
+    given_by=frozenset({"depth", "lidar"}),
+    points=tuple(f"{row},{column}" for row in range(ROWS) for column in range(COLUMNS)),
+    axes=("range",),
+    unit="m",
+    rule=EstimateRule(every_s=2.0),
+    scale=0.7,
+    centre=(4.0,),
+    metric="mae_mm",
+    metric_scale=1000.0,
+    question="How far is what the camera sees?",
+)

@@ -1,0 +1,20 @@
+"""Gaze estimation: where on the screen a person looks."""
+
+from backend.tasks.task import EstimateRule, Regression
+
+SCREEN_CM = (6.4, 12.8)
+"""Width and height of the phone's screen that normalised gaze refers to (EyeMU's iPhone 12 Pro)."""
+
+GAZE = Regression(
+    name="gaze-estimation",
+    modalities=frozenset({"gaze", "image", "depth", "imu"}),
+    points=("gaze",),
+    axes=("x", "y"),
+    unit="cm",
+    rule=EstimateRule(every_s=0.5),
+    scale=2.0,
+    centre=(SCREEN_CM[0] / 2, SCREEN_CM[1] / 2),
+    metric="error_cm",
+    metric_scale=1.0,
+    question="Where on the screen does the person look?",
+)

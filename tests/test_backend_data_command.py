@@ -1,0 +1,323 @@
+"""`backend data`: what is listed, what a check finds wrong, and what a picture shows."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from backend.cli import app
+from backend.data import DATASETS, Recording, Recordings, Segments, Track, Values, synthetic
+from backend.data.draw_frames import seen
+from backend.data.inspect import inspect, read, simulated
+from backend.data.pictures import draw
+from backend.data.plausible import MODALITY_RULES
+from backend.data.sample import SPAN_S, sample
+from backend.tasks import TASKS
+from broker.errors import ConfigError, DataError
+from broker.modalities import JOINTS, MODALITIES
+from edge.clock import SECOND
+from edge.simulator import SCENES
+from edge.windows import Stream
+from tests import small_sets
+
+SIMULATED = dict(zip(("synthetic", "synthetic_drive", "synthetic_touch"), SCENES, strict=True))
+RECORDED = (*small_sets.SETS, "sp_sw_har", "esc10")
+
+
+def call(*arguments):
+    return CliRunner().invoke(app, ["data", *map(str, arguments)], env={"COLUMNS": "300"})
+
+
+def track(modality, values, rate, device="d", scale=1.0):
+    t = np.arange(len(values), dtype=np.int64) * SECOND // rate + SECOND
+    return Track(device, Stream(modality, modality, "room"), t, values, scale)
+
+
+def problems(recordings, name="sp_sw_har", skipped=()):
+    return inspect(name, Recordings(recordings, skipped)).problems
+
+
+def watch(unit=9.81, seconds=20, person="a", **changes):
+    """Somebody whose watch lies still, and who is seated, walks, and so on through all labels of sp_sw_har."""
+    values = np.tile(np.float32([0, 0, unit, 0.1, 0, 0]), (seconds * 100, 1))
+    labels = list(DATASETS["sp_sw_har"].tasks["activity-recognition"])
+    index = np.array([TASKS["activity-recognition"].outputs.index(label) for label in labels])
+    edges = SECOND + np.arange(len(labels) + 1, dtype=np.int64) * (seconds * SECOND // len(labels))
+    about = {"name": f"{person}_1", "dataset": "sp_sw_har", "person": person, "tracks": (track("imu", values, 100),)}
+    return Recording(**{**about, "labels": {"activity-recognition": Segments(edges, index)}, **changes})
+
+
+def test_the_list_has_every_set_and_where_it_is_obtained():
+    done = call("list")
+    assert done.exit_code == 0
+    for name, row in DATASETS.items():
+        assert name in done.output
+        assert bool(row.address) == (name not in SIMULATED), f"{name}: a recorded set has an address"
+        assert not row.address or row.address.split(" ")[0][:40] in done.output
+
+
+def test_the_list_says_what_is_there(tmp_path):
+    small_sets.written(tmp_path, "fsdd")
+    (small_sets.written(tmp_path, "eyemu_gaze") / "p00.npz").write_bytes(b"PK no zip")
+    lines = call("list", "--root", tmp_path).output.splitlines()
+    (fsdd,) = [line for line in lines if " fsdd " in line]
+    assert "2 speakers, 2 recordings, 3 s" in fsdd
+    (absent,) = [line for line in lines if " utd_mhad " in line]
+    assert "not there; https://personal.utdallas.edu" in absent
+    assert any(line.startswith("eyemu_gaze: ") and "p00.npz: cannot be read as npz" in line for line in lines)
+    (home,) = [line for line in lines if " synthetic " in line]
+    assert "32 seeds, 32 recordings, 2048 s, generated" in home
+
+
+def test_simulated_sets_hold_what_the_list_says():
+    found = read("synthetic_touch", None)
+    held = simulated("synthetic_touch")
+    assert (len(found), len({one.person for one in found})) == (held.recordings, held.people)
+    gaze = next(one for one in found[0].tracks if one.stream.modality == "gaze")
+    assert (gaze.t[-1] - gaze.t[0]) / SECOND == pytest.approx(held.seconds / held.recordings, abs=0.1)
+
+
+def test_a_set_that_is_whole_passes():
+    report = inspect("sp_sw_har", Recordings([watch(), watch(person="b")]))
+    assert report.problems == []
+    assert (report.holding.recordings, report.holding.people) == (2, 2)
+    imu = report.senses["imu"]
+    assert imu.rates == pytest.approx([100.0, 100.0])
+    assert (imu.samples, imu.not_finite, imu.pauses) == (4000, 0, 0)
+    # 20 s from second 1 on: windows start at every half second; five labels of 4 s each have 7 or 8 of each person.
+    truth = report.truths["activity-recognition"]
+    assert truth.windows == imu.windows
+    assert sum(truth.labels.values()) + truth.unknown == truth.windows
+    assert sorted(truth.labels) == sorted(DATASETS["sp_sw_har"].tasks["activity-recognition"])
+    assert set(truth.labels.values()) <= {14, 16}
+
+
+@pytest.mark.parametrize(("unit", "advice"), [(1.0, "is it in g"), (9810.0, "is it in g"), (0.0, "taken out")])
+def test_accelerations_in_other_units_are_found(unit, advice):
+    (problem,) = problems([watch(), watch(unit, person="b")])
+    assert "imu: acceleration" in problem
+    assert "in 1 of 2, the first b_1 d/imu" in problem
+    assert advice in problem
+
+
+def ones(*shape):
+    return np.ones(shape, np.float32)
+
+
+def body():
+    pose = np.zeros((60, len(JOINTS), 3), np.float32)
+    pose[..., 1], pose[..., 2] = np.linspace(-0.8, 0.9, len(JOINTS)), 3.0
+    return pose.reshape(60, -1)
+
+
+WRONG = {
+    "degrees a second": ("imu", np.tile(np.float32([0, 0, 9.8, 90, 0, 0]), (200, 1)), 50, 1.0),
+    "km/h": (
+        "gps",
+        np.stack([np.arange(40) * 10.0, 0 * np.arange(40), 0 * np.arange(40), 36 + 0 * np.arange(40)], -1),
+        1,
+        1,
+    ),
+    "pixels": ("gaze", 500 * ones(240, 2), 60, 1.0),
+    "pose in mm": ("pose", 1000 * body(), 30, 1.0),
+    "silence": ("audio", np.zeros((32_000, 1), np.int16), 16_000, 1 / 32768),
+    "not scaled sound": ("audio", np.sin(np.arange(32_000))[:, None] * 3000, 16_000, 1.0),
+    "bytes": ("image", 200 * ones(8, 64, 64, 3), 2, 1.0),
+    "black": ("image", np.zeros((8, 64, 64, 3), np.uint8), 2, 1 / 255),
+    "depth in mm": ("depth", np.full((8, 48, 64, 1), 2500, np.uint16), 2, 1.0),
+    "degrees Celsius": ("thermal", 25 * ones(8, 24, 32, 1), 2, 1.0),
+    "counts": ("capacitance", np.full((8, 32, 32, 1), 200, np.int16), 2, 1.0),
+    "lidar in mm": ("lidar", np.stack([7000 * ones(8, 32, 256), ones(8, 32, 256) / 2], -1), 2, 1.0),
+    "intensity in bytes": ("lidar", np.stack([7 * ones(8, 32, 256), 90 * ones(8, 32, 256)], -1), 2, 1.0),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_units_of_every_modality_are_checked(case):
+    modality, values, rate, scale = WRONG[case]
+    found = problems([Recording("r", "s", "p", (track(modality, values, rate, scale=scale),), {})], "fsdd")
+    assert any(line.startswith(f"{modality}: ") and "plausible is" in line for line in found), found
+
+
+def test_every_modality_has_rules_and_the_simulator_keeps_them():
+    assert set(MODALITY_RULES) == set(MODALITIES)
+    for name, scene in SIMULATED.items():
+        found = problems([synthetic.scene_recording(10_000, 8, scene=scene)], name)
+        assert not [line for line in found if "plausible" in line or "finite" in line or "rates" in line], found
+
+
+def test_truth_in_other_units_is_found():
+    t = SECOND + np.arange(20, dtype=np.int64) * SECOND // 10
+    gaze = track("gaze", np.full((20, 2), 0.5, np.float32), 10)
+    for factor, wrong in ((1.0, 0), (100.0, 1)):
+        truth = Values(t, np.full((20, 2), 3.0 * factor, np.float32))
+        found = problems([Recording("r", "s", "p", (gaze,), {"gaze-estimation": truth})], "eyemu_gaze")
+        assert len(found) == wrong, found
+
+
+def test_holes_and_steps_back_and_other_rates_are_found():
+    good = watch()
+    values = np.array(good.tracks[0].values)
+    values[5] = np.nan
+    t = good.tracks[0].t.copy()
+    t[1000:] += 5 * SECOND
+    t[50] = t[40]
+    holes = Track("d", good.tracks[0].stream, t, values)
+    slow = track("imu", values[:200], 10, "slow")
+    report = inspect("sp_sw_har", Recordings([watch(tracks=(holes, slow))], ["a.csv line 3"]))
+    assert (report.senses["imu"].pauses, round(report.senses["imu"].paused_s)) == (1, 5)
+    told = "\n".join(report.problems)
+    assert "imu: 12 of 13200 values are not finite" in told
+    assert "imu: time steps back 1 times" in told
+    assert "useful are 25..200 Hz, in 1 of 2, the first a_1 slow/imu" in told
+    assert "1 files or rows are missing or left out, the first: a.csv line 3" in told
+
+
+def test_labels_that_are_missing_or_too_many_are_found():
+    index = np.array([TASKS["activity-recognition"].outputs.index("boxing")])
+    truth = {"activity-recognition": Segments(np.array([0, 100 * SECOND]), index)}
+    found = problems([watch(labels=truth), watch(labels=truth)])
+    assert "1 names of recordings are not unique, for example a_1" in found
+    assert any("5 of 5 labels have no window: " in line for line in found)
+    assert any("labels that the set should not have: boxing" in line for line in found)
+    assert problems([watch(labels={})])[0].startswith("activity-recognition: nothing is known")
+
+
+def test_the_command_ends_with_1_and_a_line_for_each_problem(tmp_path):
+    small_sets.written(tmp_path, "fsdd")
+    whole = call("check", "fsdd", "--root", tmp_path)
+    assert whole.exit_code == 0, whole.output
+    assert "2 speakers, 2 recordings, 3 s; CC BY-SA 4.0" in whole.output
+    assert "nothing is wrong" in whole.output
+    folder = small_sets.written(tmp_path, "utd_mhad")
+    (folder / "s2_depth.npz").unlink()
+    broken = call("check", "utd_mhad", "--root", tmp_path)
+    assert broken.exit_code == 1
+    told = [line for line in broken.stderr.splitlines() if line.startswith("problem: ")]
+    assert any("1 files or rows are missing or left out, the first: " in line for line in told)
+    assert any("24 of 27 labels have no window" in line for line in told)
+
+
+def test_a_truncated_file_is_named(tmp_path):
+    path = small_sets.written(tmp_path, "eyemu_gaze") / "p00.npz"
+    path.write_bytes(path.read_bytes()[:-100])
+    error = call("check", "eyemu_gaze", "--root", tmp_path).exception
+    assert isinstance(error, DataError)
+    assert "p00.npz: cannot be read as npz" in str(error)
+
+
+def test_a_picture_that_breaks_off_is_a_problem(tmp_path):
+    """Frames are read when they are used: what is wrong with one comes to light only then, and the rest goes on."""
+    path = small_sets.written(tmp_path, "thermal_rgb_pairs") / "llvip_ir" / "010002.jpg"
+    path.write_bytes(path.read_bytes()[:600])
+    report = inspect("thermal_rgb_pairs", read("thermal_rgb_pairs", tmp_path))
+    (problem,) = report.problems
+    assert problem.startswith("llvip-01: ")
+    assert "010002.jpg: cannot be read as a picture" in problem
+    assert report.senses["thermal"].windows > 0
+
+
+@pytest.mark.parametrize("name", [name for name, row in DATASETS.items() if row.address])
+def test_a_missing_set_says_where_it_is_obtained(name, tmp_path):
+    error = call("check", name, "--root", tmp_path).exception
+    assert isinstance(error, DataError)
+    assert DATASETS[name].address in str(error)
+    assert DATASETS[name].licence in str(error)
+
+
+@pytest.mark.parametrize("command", [("check",), ("show", "--out", "x.png")])
+def test_an_unknown_name_and_a_missing_root_are_one_line(command, tmp_path):
+    for arguments, wanted in ((("nosuch",), "'nosuch' is unknown; known: synthetic, "), (("esc10",), "--root")):
+        error = call(*command, *arguments).exception
+        assert isinstance(error, ConfigError)
+        assert wanted in str(error)
+        assert "\n" not in str(error)
+
+
+def size(path):
+    with Image.open(path) as picture:
+        assert picture.format == "PNG"
+        assert len(np.unique(np.asarray(picture.convert("L")))) > 20, "the picture is empty"
+        return picture.size
+
+
+@pytest.mark.parametrize("name", SIMULATED)
+def test_simulated_scenes_are_drawn(name, tmp_path):
+    recording = synthetic.scene_recording(10_000, 6, scene=SIMULATED[name])
+    draw(recording, tmp_path / "a.png", 3.0)
+    width, height = size(tmp_path / "a.png")
+    assert width == 1100
+    assert 100 * len(recording.tracks) < height < 4000
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_recorded_sets_are_drawn(name, data_dir, tmp_path):
+    done = call("show", name, "--root", data_dir, "--out", tmp_path / "p" / "a.png")
+    assert done.exception is None, done.exception
+    width, height = size(tmp_path / "p" / "a.png")
+    assert width == 1100
+    assert 200 < height < 2000
+
+
+@pytest.mark.parametrize("name", small_sets.SETS)
+def test_small_sets_are_drawn_the_same_each_time(name, tmp_path):
+    """The least that a set may hold: single frames, and recordings of a second."""
+    small_sets.written(tmp_path, name)
+    recording = read(name, tmp_path)[-1]
+    draw(recording, tmp_path / "a.png")
+    draw(recording, tmp_path / "b.png", 0.0)
+    assert size(tmp_path / "a.png")[0] == 1100
+    draw(recording, tmp_path / "c.png", 0.0)
+    assert (tmp_path / "b.png").read_bytes() == (tmp_path / "c.png").read_bytes()
+
+
+def test_a_recording_and_a_time_are_chosen(tmp_path):
+    small_sets.written(tmp_path, "fsdd")
+    out = tmp_path / "a.png"
+    done = call("show", "fsdd", "--root", tmp_path, "--out", out, "--recording", "7_anna_12", "--at", "1.5")
+    assert done.exception is None
+    assert "7_anna_12" in done.output
+    for more, wanted in (
+        (("--recording", "nobody"), "--recording nobody: fsdd has none of that name; it has 3_theo_0, 7_anna_12"),
+        (("--at", "77"), "--at 77: 3_theo_0 lasts from 0 to 1.000 s"),
+        (("--out", tmp_path / "a.jpg"), "give a name that ends in .png"),
+    ):
+        error = call("show", "fsdd", "--root", tmp_path, "--out", out, *more).exception
+        assert isinstance(error, ConfigError)
+        assert wanted in str(error)
+
+
+def test_a_sample_is_about_the_time_asked_for():
+    recording = watch(seconds=60)
+    found = sample(recording, 30.0)
+    assert (found.low - found.start, found.high - found.start) == (26 * SECOND, 34 * SECOND)
+    assert found.moments[2] - found.start == 30 * SECOND
+    assert sample(recording, 0.0).low == found.start
+    assert sample(recording, 59.9).high == recording.tracks[0].t[-1]
+    assert sample(watch(seconds=2)).high - sample(watch(seconds=2)).low < SPAN_S * SECOND
+
+
+@pytest.mark.parametrize("name", ["synthetic", "synthetic_touch"])
+def test_joints_lie_where_the_depth_sensor_sees_them(name):
+    """The focal lengths that the drawing knows: at a joint's pixel is the body, nearer than the joint's middle."""
+    recording = synthetic.scene_recording(10_000, 64, scene=SIMULATED[name])
+    (depth,) = [
+        one for one in recording.tracks if one.stream.modality == "depth" and one.stream.placement in {"room", "above"}
+    ]
+    shape = depth.values.shape[1:3]
+    near = []
+    for at in (7.0, 10.0, 33.0, 36.0):
+        of = sample(recording, at)
+        frames = of.newest(depth.t)
+        for pixels, _, _ in seen(of, depth, shape):
+            for points, row in zip(pixels, frames, strict=True):
+                if points is None or row is None or not np.isfinite(points).any():
+                    continue
+                plane = np.asarray(depth.values[row : row + 1])[0, ..., 0] * depth.scale
+                known = points[np.isfinite(points).all(1)]
+                column, line = np.rint(known).astype(int).T
+                inside = (column >= 0) & (column < shape[1]) & (line >= 0) & (line < shape[0])
+                ranges, behind = plane[line[inside], column[inside]], np.median(plane[plane > 0])
+                near += (ranges[ranges > 0] < behind).tolist()
+    assert len(near) > 50
+    assert np.mean(near) > 0.8

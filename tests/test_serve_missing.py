@@ -1,0 +1,167 @@
+"""Streams that are not there, come or go: answers degrade and never break, and what has been answered stays."""
+
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from backend.answer import Answer, Decision
+from backend.data import sequence
+from backend.data.synthetic import scene_recording
+from backend.model.adapter import FUSIONS, FuseBatch
+from backend.model.history import Context, History, StreamTokens
+from backend.model.sensorlm import Predictor, SensorModel, collate
+from backend.moment import Moment
+from backend.recipes import model_for
+from backend.serve.align import Closed, GroupKey
+from backend.serve.engine import Engine
+from backend.tasks import TASKS
+from edge.simulator import SCENES
+from tests.serving import HOP, new_metrics, senses_checkpoint
+
+SLOTS = 6
+KEY = GroupKey("s", "g")
+
+
+@lru_cache(maxsize=1)
+def predictor() -> Predictor:
+    return Predictor(senses_checkpoint())
+
+
+@lru_cache(maxsize=3)
+def scene(name: str) -> tuple[tuple[Moment, ...], dict[tuple[int, str], StreamTokens]]:
+    """Some moments in which all streams of a scene delivered, and their tokens by slot and stream."""
+    cut = sequence(scene_recording(20_001, seconds=5, scene=name))
+    assert cut is not None
+    everything = max(len(moment.windows) for moment in cut.moments())
+    moments = tuple(moment for moment in cut.moments() if len(moment.windows) == everything)[:SLOTS]
+    assert len(moments) == SLOTS
+    windows = [window for moment in moments for window in moment.windows]
+    tokens = predictor().encode_windows(windows, HOP)
+    return moments, {(row.slot, row.key): row for row in tokens}
+
+
+def answers(name: str, present: list[frozenset[str]]) -> list[dict[str, Answer]]:
+    """By slot: what is answered when only these streams are present."""
+    moments, rows = scene(name)
+    history, found = History(predictor().slots), []
+    for moment, keys in zip(moments, present, strict=True):
+        history.add(row for (slot, key), row in rows.items() if slot == moment.slot and key in keys)
+        found += predictor().decide([history.at(moment.slot)]) if keys else [{}]
+    return found
+
+
+def streams(name: str) -> dict[str, str]:
+    """Modality of every stream."""
+    return {window.key: window.modality for window in scene(name)[0][0].windows}
+
+
+def asked(modalities: frozenset[str]) -> set[str]:
+    return {task for task in predictor().tasks if TASKS[task].asks(modalities)}
+
+
+def check(answer: Answer, task: str, keys: set[str]) -> None:
+    """A whole and finite answer that is due to streams that were there."""
+    if isinstance(answer, Decision):
+        probs = np.array([*answer.probs.values()])
+        assert np.isfinite(probs).all() and probs.sum() == pytest.approx(1.0, abs=1e-4)
+        assert answer.probs[answer.label] == answer.confidence == probs.max()
+    else:
+        assert answer.values.shape == (predictor().tasks[task].size,)
+        assert np.isfinite(answer.values).all()
+    assert answer.attribution.keys() == keys
+    assert sum(answer.attribution.values()) == pytest.approx(1.0, abs=1e-4)
+    assert min(answer.attribution.values()) >= 0.0
+
+
+def same(a: dict[str, Answer], b: dict[str, Answer]) -> bool:
+    return a.keys() == b.keys() and all(np.allclose(numbers(a[task]), numbers(b[task]), atol=1e-4) for task in a)
+
+
+def numbers(answer: Answer) -> list[float]:
+    said = answer.probs.values() if isinstance(answer, Decision) else answer.values
+    return [*said, *(answer.attribution[key] for key in sorted(answer.attribution))]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+@pytest.mark.parametrize("name", SCENES)
+def test_any_streams_are_enough_for_the_tasks_that_ask_for_them(name: str, data: st.DataObject):
+    """Streams come and go from slot to slot; the tasks answered are those that what is there now can tell of."""
+    keys = streams(name)
+    subsets = st.frozensets(st.sampled_from(sorted(keys)))
+    present = [data.draw(subsets) for _ in range(SLOTS)]
+    found, depth = answers(name, present), predictor().slots
+    for i, (told, now) in enumerate(zip(found, present, strict=True)):
+        assert told.keys() == asked(frozenset(keys[key] for key in now))
+        in_context = set().union(*present[max(0, i - depth) : i + 1])
+        for task, answer in told.items():
+            check(answer, task, in_context)
+    i = data.draw(st.integers(1, SLOTS - 1))
+    changed = [*present[:i], *(data.draw(subsets) for _ in present[i:])]
+    assert all(same(a, b) for a, b in zip(found[:i], answers(name, changed)[:i], strict=True))
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_every_stream_alone_and_all_but_any_one(name: str):
+    keys = streams(name)
+    for key in keys:
+        for present in (frozenset({key}), frozenset(keys) - {key}):
+            for told in answers(name, [present] * SLOTS):
+                assert told.keys() == asked(frozenset(keys[k] for k in present))
+                for task, answer in told.items():
+                    check(answer, task, set(present))
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_what_stands_where_nothing_is_does_not_matter(fusion: str):
+    """Padding is no news, whatever is in it; and a decision is the same alone and beside a longer one."""
+    rows = scene("home")[1]
+    torch.manual_seed(0)
+    config = replace(model_for("synthetic", "synthetic_drive", "synthetic_touch", layers=1), fusion=fusion)
+    model = SensorModel(config).eval()
+    slot = min(slot for slot, _ in rows)
+    whole = tuple(row for at, row in sorted(rows.items()) if at[0] == slot)
+    batch = collate([Context(slot, whole[:2]), Context(slot, whole)], config)
+    rubbish = {name: value.clone() for name, value in vars(batch).items()}
+    absent = ~batch.present
+    rubbish["tokens"][absent] = 6e4
+    rubbish["quality"][absent] = 1.0
+    for name in ("modality", "placement", "age"):
+        rubbish[name][absent] = 1
+    with torch.inference_mode():
+        clean, dirty = model.fuse(batch), model.fuse(FuseBatch(**rubbish))
+        alone = model.fuse(collate([Context(slot, whole[:2])], config))
+    for task in config.tasks:
+        torch.testing.assert_close(dirty.heads[task], clean.heads[task], rtol=0, atol=1e-5)
+        torch.testing.assert_close(clean.heads[task][:1], alone.heads[task], rtol=0, atol=1e-4)
+        assert (dirty.gate[task][absent] == 0).all()
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_a_sense_that_comes_late_or_falls_silent_breaks_no_episode_and_no_estimate(name: str):
+    """Through the engine of serving: half of the streams from the third slot on only, the others until the fourth."""
+    moments, _ = scene(name)
+    early = {window.key for i, window in enumerate(moments[0].windows) if i % 2}
+    changing = [
+        replace(moment, site=KEY.site, group=KEY.group, windows=tuple(w for w in moment.windows if there(w.key)))
+        for i, moment in enumerate(moments)
+        for there in [lambda key, i=i: i < 4 if key in early else i >= 2]
+    ]
+    runs = []
+    for sizes in (1, SLOTS):
+        engine = Engine(predictor(), {}, new_metrics(), hop_ns=HOP, update_s=0.5)
+        closed = [Closed(KEY, moment, (), "complete") for moment in changing]
+        outcomes = [engine.process(closed[at : at + sizes]) for at in range(0, SLOTS, sizes)]
+        events = [event for outcome in outcomes for event in outcome.events]
+        estimates = [estimate for outcome in outcomes for estimate in outcome.estimates]
+        assert {ruling.slot for outcome in outcomes for ruling in outcome.decisions} <= {m.slot for m in moments}
+        runs.append(([(e.id, e.label) for e in events], [(e.id, e.task) for e in estimates]))
+        assert events or estimates
+        for message in (*events, *estimates):
+            assert all(np.isfinite(value) for value in message.attribution.values())
+    assert runs[0] == runs[1]
