@@ -224,6 +224,7 @@ def estimate(task: str, values: np.ndarray, end: int, points: tuple[str, ...] = 
 def test_the_truth_is_off_by_nothing_and_a_metre_by_a_metre(scene, everything):
     shown = plan(scene, everything)
     judge, seen = Judge(shown.stage, shown.others, shown.tasks), 0
+    constants: list[float] = []  # at a moment the mean may happen to be right
     for name in SHOWN[scene]:
         task = shown.tasks[name]
         for k in range(40):
@@ -236,11 +237,12 @@ def test_the_truth_is_off_by_nothing_and_a_metre_by_a_metre(scene, everything):
                 continue
             seen += 1
             assert error.off == pytest.approx(0.0, abs=0.01 if task.unit == "cm" else 0.1)
-            assert error.constant > 0.1
+            constants.append(error.constant)
             step = np.tile(np.eye(len(task.axes))[0], len(task.points))
             moved = judge.error(estimate(name, true + step, end, task.outputs))
             assert moved.off == pytest.approx(task.metric_scale, rel=0.01)
     assert seen > 10
+    assert np.mean(constants) > 0.1
 
 
 def test_an_event_is_judged_by_what_covers_its_window(everything):
