@@ -118,9 +118,10 @@ def assemble(
         dropped = _dropped(one, slots, rng, drop)
         hidden, unasked[r] = _hidden(one, config, rng)
         dropped[:, hidden] = True
-        for m, (series, start) in enumerate(zip(one.series, one.starts, strict=True)):
+        m = 0  # the row: streams that say nothing have none, for fusion costs as much with empty rows
+        for series, start, dropped_L in zip(one.series, one.starts, dropped.T, strict=True):
             chosen = np.flatnonzero(series.present[start : start + slots])
-            chosen = chosen[~dropped[chosen, m]]
+            chosen = chosen[~dropped_L[chosen]]
             if not len(chosen):
                 continue
             x_L = series.values[start + chosen].astype(np.float32) * np.float32(series.scale)
@@ -135,6 +136,7 @@ def assemble(
             known = drop is None or rng.random() > drop.modality
             placement[r, m] = config.placement(series.placement) if known else 0
             quality[r, chosen, m], present[r, chosen, m] = series.quality[start + chosen], True
+            m += 1
     windows = {
         name: Windows(
             torch.from_numpy(_stacked(values[name])),
@@ -143,7 +145,8 @@ def assemble(
         )
         for name in values
     }
-    about = [torch.from_numpy(a) for a in (modality, placement, quality, present)]
+    rows = int(present.any((0, 1)).sum())
+    about = [torch.from_numpy(a[..., :rows]) for a in (modality, placement, quality, present)]
     targets, parts = _labels(crops, slots, config, unasked)
     return Batch(windows, about[0], about[1], about[2], about[3], targets, parts)
 
