@@ -223,7 +223,19 @@ def test_frames_are_as_bad_as_they_are_made():
     assert np.array_equal(holed[..., 0] == 0, holed[..., 1] == 0)
     assert np.ptp(Flaws(drift=1.0).apply(one).values[:, 5, 5, 0]) > 0.1
     assert len(Flaws(dropout=0.5).apply(one).t) < 35
-    assert np.array_equal(Flaws(noise=0.1).apply(one, measured=1).values[..., 1], one.values[..., 1])
+
+
+def test_flaws_leave_what_a_sensor_can_say():
+    t, bad = times(2.0, 10), Flaws(noise=0.5, drift=1.0)
+    camera = bad.apply(Reading(t, np.full((20, 4, 4, 5), 0.9, np.float32)), "camera").values
+    assert camera[..., :3].min() >= 0
+    assert camera[..., :3].max() == 1
+    assert (camera[..., 3:] == np.float32(0.9)).all()  # rays are known
+    lidar = bad.apply(Reading(t, np.full((20, 4, 4, 2), 0.9, np.float32)), "lidar").values
+    assert lidar.min() >= 0
+    assert lidar[..., 1].max() == 1 < lidar[..., 0].max()
+    gps = bad.apply(Reading(t, np.zeros((20, 4), np.float32)), "gps").values
+    assert gps[:, 3].min() == 0 > gps[:, :3].min()
 
 
 def test_flaws_of_frames_and_of_wide_series_do_not_depend_on_chunks():

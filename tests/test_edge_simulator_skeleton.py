@@ -147,6 +147,16 @@ def test_the_watch_feels_the_wrist_that_is_seen(seed):
     assert np.median(along) > 0.75
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_an_ankle_feels_steps_and_no_jerks(seed):
+    """Heel strikes at an ankle reach some 8 g in people who walk; who sits feels little but gravity."""
+    t = times(96.0, 200)
+    size = np.linalg.norm(Scene(seed).imu("ankle", t)[:, :3], axis=1)
+    assert 20 < size.max() < 80
+    seated = [size[(t > span.start + SECOND // 2) & (t < span.end)] for span in spans(seed, "SEATED")]
+    assert np.concatenate(seated).max() < 20
+
+
 def test_only_what_is_asked_for_is_computed():
     posture = Posture(1, T0 // ROUND, np.linspace(0, 30, 7))
     assert posture.place("head").shape == (7, 3)

@@ -54,7 +54,6 @@ _WORST = {
     "camera": (0.03, 0.03, 0.03, 0.0),
     "lidar": (0.02, 0.0, 0.01, 0.05),
 }
-_EXACT_FROM = {"camera": 3}  # channels from here on are no measurement: the rays of a camera's pixels
 # Number type and scale of what the wire has as floats, where integers are fine enough and half as large.
 _KEPT: dict[str, tuple[str, float]] = {"camera": ("i2", 2.0**-14), "lidar": ("u2", 1e-3)}
 _KEPT_IN: dict[tuple[str, str], tuple[str, float]] = {(HOME, "lidar"): ("u1", 1 / 32)}  # a room is less than 8 m long
@@ -169,7 +168,7 @@ def _rendered(track: _Track) -> NDArray[Any]:
         values = stage.audio(track.start, len(t), MODALITIES["audio"].rate)[:, None]
     else:
         values = stage.render(track.modality, track.placement, t)
-        values = track.flaws.apply(Reading(t, values), _EXACT_FROM.get(track.modality)).values
+        values = track.flaws.apply(Reading(t, values), track.modality).values
     kept, scale = track.kept
     if np.issubdtype(kept, np.integer):
         bounds = np.iinfo(kept)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 _STEP_NS = SECOND // 10
 _RATES = {"imu": 100, "gps": 5, "gaze": 60, "pose": 30, "video": 8}  # Hz, as devices do; the cutter makes the grid's
 _FRAME_HZ = 4
-_EXACT_FROM = {"camera": 3}  # channels from here on are no measurement: the rays of a camera's pixels
 
 
 class SimulatorSensor:
@@ -54,7 +53,7 @@ class SimulatorSensor:
             await self._clock.sleep(max(0.0, (due - self._clock.now()) / SECOND))
             reading = self._render(step * _STEP_NS)
             if len(reading.t):
-                yield self._flaws.apply(reading, _EXACT_FROM.get(self.modality))
+                yield self._flaws.apply(reading, self.modality)
             step += 1
 
     def _render(self, t0: int) -> Reading:

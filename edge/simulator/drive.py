@@ -129,6 +129,7 @@ class Drive:
             place, _ = path.at(lap.at("s", u))
             out.append(np.column_stack([place, np.zeros(len(u)), lap.at("speed", u)]))
         fixes: Floats = np.concatenate([*out, np.empty((0, 4))]) + _wandering(self.seed, t_ns)
+        fixes[:, 3] = np.abs(fixes[:, 3])  # a receiver tells the size of a velocity
         return fixes.astype(np.float32)
 
     def _camera(self, t: int) -> Values:

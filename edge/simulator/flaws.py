@@ -1,7 +1,7 @@
 """What is wrong with a device: noise, drift, holes, lost samples, jittery stamps, a clock that is off.
 
-Each flaw is a function of (seed, time) as the scene is, whatever the samples were chunked into. It knows nothing of
-what is measured.
+Each flaw is a function of (seed, time) as the scene is, whatever the samples were chunked into. Of what is measured it
+knows only what no sensor would say.
 """
 
 from dataclasses import dataclass
@@ -19,6 +19,16 @@ Floats = NDArray[np.float64]
 _LATTICE = 1 << 14  # random numbers per second and purpose: finer than sound is sampled
 _NARROW = 8  # channels of a series up to which noise comes from lattices, one for each
 _HOLES, _WIDE = 3, 4  # purposes
+_EXACT_FROM = {"camera": 3}  # channels from here on are no measurement: the rays of a camera's pixels
+# The least and the most that a sensor gives, for all measured channels or for each.
+_GIVEN: dict[str, tuple[float | tuple[float, ...], float | tuple[float, ...]]] = {
+    "image": (0.0, 1.0),
+    "video": (0.0, 1.0),
+    "camera": (0.0, 1.0),
+    "depth": (0.0, np.inf),
+    "lidar": (0.0, (np.inf, 1.0)),
+    "gps": ((-np.inf, -np.inf, -np.inf, 0.0), np.inf),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +54,15 @@ class Flaws:
         if least < 0 or max(self.dropout, self.holes) > 1:
             raise ConfigError(f"simulator: {self}; flaws are not negative, dropout and holes are at most 1")
 
-    def apply(self, reading: Reading, measured: int | None = None) -> Reading:
+    def apply(self, reading: Reading, modality: str = "") -> Reading:
         """The reading as the flawed device would give it; times never fall within it.
 
-        Only the first `measured` channels are flawed, where it is given: what a camera knows of its optics is exact.
+        Of a `modality` that is given, values stay what its sensors can say: colours within 0..1, no negative range or
+        speed; and what a camera knows of its optics stays exact.
         """
-        values = reading.values.astype(np.float64)
-        values[..., :measured] = self._flawed(reading.t, values[..., :measured])
+        values, measured = reading.values.astype(np.float64), _EXACT_FROM.get(modality)
+        least, most = _GIVEN.get(modality, (-np.inf, np.inf))
+        values[..., :measured] = np.clip(self._flawed(reading.t, values[..., :measured]), least, most)
         t, kept = self.stamps(reading.t)
         return Reading(t, values[kept].astype(np.float32))
 

@@ -63,6 +63,7 @@ Ratios follow body segment lengths as anthropometry tables them (Drillis and Con
 _HIP, _ANKLE = 0.530, 0.039  # heights of hip and ankle of somebody who stands, in statures
 _SEAT_M, _LEAN_M = 0.42, 0.25  # how far hips rise, and come forward, from seat to stand: as in edge.simulator.body
 _BENT_M = 0.004  # nobody stands with quite straight knees
+_LONGEST, _SOFT = 0.998, 0.02  # how upright a shank gets, as a share of its length, and from how far below it slows
 _TOGETHER = 16  # rounds that follow one another in the room: seats are taken where the round before left them
 _BUILD = 6  # a stream of random numbers
 SEAT_BACK_M = 0.33
@@ -117,6 +118,14 @@ def _half_turned(seed: int, number: int) -> int:
 def _bump(u: Floats, start: float, end: float) -> Floats:
     bump: Floats = np.sin(np.pi * np.clip((u - start) / (end - start), 0.0, 1.0)) ** 2
     return bump
+
+
+def _within_reach(x: Floats) -> Floats:
+    """`x` where it is well below 1, and ever less of what is above, below _LONGEST: a leg that gets straight gets there
+    without a jerk, as arcsin of a clipped height would not.
+    """
+    reached: Floats = (x + _LONGEST - np.hypot(x - _LONGEST, _SOFT)) / 2
+    return reached
 
 
 def _glide(u: Floats, start: float, end: float) -> Floats:
@@ -268,7 +277,7 @@ class Posture:
             pitch = pitch + bone - 0.15 * swing
             phase = motion.stride(u) + (np.pi if side > 0 else 0.0)
             knee = hip - thigh_m * np.sin(pitch)
-            standing = np.pi - np.arcsin(np.clip((knee - _ANKLE * stature) / shank_m, -1.0, 1.0))
+            standing = np.pi - np.arcsin(_within_reach((knee - _ANKLE * stature) / shank_m))
             swung = np.maximum(0.0, np.cos(phase - 1.2)) ** 2
             walking = pitch + 0.08 + 0.1 * np.maximum(0.0, np.cos(phase + 2.2)) ** 2 + 0.95 * swung
             shank = standing + gait * (walking - standing)

@@ -3,8 +3,9 @@
 A pure function of (seed, absolute time): `edge.simulator.session` says what happens, here it is seen. The phone has a
 capacitive screen, motion sensors, a gaze tracker and a front camera; a watch sits on the wrist of the hand in use; a
 camera and a depth sensor look down on the table. No sensor tells everything: the screen feels neither gestures nor
-which hand it is but by the lie of a fingertip, cameras do not see contact, motion not fingers. It knows nothing of
-devices and their flaws beyond each sensor's own noise.
+which hand it is but by the lie of a fingertip, cameras do not see contact, motion not fingers. A touch is a fingertip
+put on the screen: a hand that holds the phone, a palm that rests on its edge are none, though the screen may feel them,
+faintly and at its edge. It knows nothing of devices and their flaws beyond each sensor's own noise.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -192,8 +193,9 @@ class Touch:
             palm = np.exp(-0.5 * ((x - ex) / 0.005) ** 2) * np.exp(-0.5 * ((y - ey) / half) ** 4)[:, None]
             charge += 0.7 * rests[:, None, None] * palm
         rows = self._grain(_ROWS, t_ns, (GRID[0], 1))  # they are read out one after the other
+        charge[:, :, np.abs(x) > SCREEN_M[0] / 2] = 0.0
+        # Cells beside the screen have noise as well: without it half of the grid would say that there is none.
         image: Floats = 1 - np.exp(-1.1 * charge) + 0.008 * self._grain(_CELLS, t_ns, GRID) + 0.004 * rows
-        image[:, :, np.abs(x) > SCREEN_M[0] / 2] = 0.0
         image = np.clip(image, -0.1, 1.0)
         return image[..., None]
 
