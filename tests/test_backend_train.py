@@ -297,9 +297,12 @@ def test_weights_of_the_loss_leave_no_trace_in_probabilities():
 def test_losses_are_balanced_by_their_running_means():
     running: dict[str, float] = {}
     big, small = torch.tensor(100.0, requires_grad=True), torch.tensor(0.1, requires_grad=True)
-    loop._balanced({"a": big, "b": small}, running).backward()
+    loop._balanced({"a": big, "b": small}, running, {}).backward()
     assert running == {"a": 100.0, "b": pytest.approx(0.1)}
     assert float(big.grad * 100) == pytest.approx(float(small.grad * 0.1), rel=1e-4)
+    big.grad = small.grad = None
+    loop._balanced({"a": big, "b": small}, dict(running), {"a": 3.0}).backward()
+    assert float(big.grad * 100) == pytest.approx(3 * float(small.grad * 0.1), rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -317,6 +320,7 @@ def test_losses_are_balanced_by_their_running_means():
         ("augment.sound.noise_db=[40, 5]", "augment.sound.noise_db is [40, 5]: give the lower end first"),
         ("augment.sound.quiet_db=[0, -1]", "augment.sound.quiet_db is [0, -1]: give the lower end first"),
         ("model.parts=3", "their product has to be 20"),
+        ('importance={"sleep": 2}', "importance.sleep is 'sleep': choose one of"),
         ('datasets={"moon": 1}', "datasets.moon is 'moon': choose one of synthetic, "),
         ('datasets={"esc10": 1}', "model.tasks has gaze-estimation, which no dataset here labels"),
         ("datasets={}", "datasets: "),

@@ -89,7 +89,7 @@ def train_step(state: State, mixture: Mixture, weights: dict[str, Tensor], confi
     with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
         answers = answer(state.model, batch)
     losses = task_losses(answers, batch, weights, config)
-    total = _balanced(losses, state.running)
+    total = _balanced(losses, state.running, config.importance)
     state.optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(total)
     norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), config.clip)
@@ -162,8 +162,8 @@ def _mean_loss(
     return loss.where(counts, loss.new_zeros(())).sum() / counts.sum().clamp_min(1)
 
 
-def _balanced(losses: dict[str, Tensor], running: dict[str, float]) -> Tensor:
-    """Sum of the tasks' losses, each divided by its own running mean so that none drowns another.
+def _balanced(losses: dict[str, Tensor], running: dict[str, float], importance: dict[str, float]) -> Tensor:
+    """Sum of the tasks' losses, each divided by its own running mean so that none drowns another, times importance.
 
     A single task is left as it is: there is nothing to balance.
     """
@@ -177,7 +177,8 @@ def _balanced(losses: dict[str, Tensor], running: dict[str, float]) -> Tensor:
     if len(running) == 1:
         return next(iter(parts.values()))
     scale = sum(running.values()) / len(running)
-    return torch.stack([loss * scale / max(running[task], 1e-3) for task, loss in parts.items()]).sum()
+    weighted = [importance.get(task, 1.0) * scale / max(running[task], 1e-3) * loss for task, loss in parts.items()]
+    return torch.stack(weighted).sum()
 
 
 @torch.no_grad()
