@@ -1,0 +1,77 @@
+"""What does a task lose when a sense is missing? One row per task: its metric with all senses, and without each.
+
+    python -m benchmarks.missing [CHECKPOINT]
+
+The checkpoint (the bundled one, unless another is named) answers about simulated people and places that no training
+has seen, at every slot at which a stream that the task asks for is left. Truth is that of `backend eval`. Writes
+benchmarks/results/missing.json and prints the table of the README.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from backend.checkpoint import load_checkpoint
+from backend.data import DATASETS
+from backend.data.recording import Sequence
+from backend.model.sensorlm import Predictor
+from backend.tasks import TASKS
+from backend.train.evaluate import cut_all, decide, headline
+
+RESULT = Path(__file__).parent / "results" / "missing.json"
+SIMULATED = tuple(name for name, dataset in DATASETS.items() if dataset.unseen)
+
+
+def row(predictor: Predictor, sequences: list[Sequence], dataset: str, name: str) -> dict[str, Any] | None:
+    """The metric of one task on one simulated set, by what is missing; None where nothing of it can be answered."""
+    outputs = tuple(o for o in DATASETS[dataset].tasks[name] if o in predictor.tasks[name].outputs)
+    senses = {series.modality for one in sequences for series in one.series} & set(predictor.encoders)
+    scores: dict[str, float | None] = {}
+    counts: dict[str, int] = {}
+    for without in ("", *sorted(senses - TASKS[name].given_by)):
+        found = decide(predictor, sequences, name, outputs, keep=lambda w, without=without: w.modality != without)
+        counts[without] = len(found.true)
+        task = TASKS[name].only(found.outputs)
+        scores[without] = round(headline(task, found), 4) if len(found.true) else None
+    if scores[""] is None:
+        return None
+    return {"metric": task.metric, "all": scores.pop(""), "n": counts.pop(""), "without": scores, "n_without": counts}
+
+
+def table(report: Mapping[str, Any]) -> Iterator[str]:
+    """Markdown: one row per task and simulated set."""
+    yield "| task | scene | metric | all senses | without |"
+    yield "|---|---|---|---:|---|"
+    for name, sets in report["tasks"].items():
+        for dataset, found in sets.items():
+            said = ", ".join(f"{of} {'-' if v is None else format(v, '.3g')}" for of, v in found["without"].items())
+            yield f"| {name} | {dataset} | {found['metric']} | {found['all']:.3g} | {said} |"
+
+
+def main() -> None:
+    """Measure, write JSON, show the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", type=Path, nargs="?", help="folder of a checkpoint; default: the bundled one")
+    parser.add_argument("--people", type=int, default=4, help="simulated recordings of each scene")
+    parser.add_argument("--out", type=Path, default=RESULT)
+    options = parser.parse_args()
+    checkpoint = load_checkpoint(options.checkpoint)
+    predictor = Predictor(checkpoint)
+    tasks: dict[str, dict[str, Any]] = {}
+    for dataset in SIMULATED:
+        unseen = DATASETS[dataset].unseen
+        assert unseen is not None
+        sequences = cut_all(unseen(Path())[: options.people])
+        for name in DATASETS[dataset].tasks:
+            if name in predictor.tasks and (found := row(predictor, sequences, dataset, name)):
+                tasks.setdefault(name, {})[dataset] = found
+                print(f"{name} on {dataset}: {found['all']}", flush=True)
+    report = {"checkpoint": checkpoint.digest, "people": options.people, "tasks": tasks}
+    options.out.write_text(json.dumps(report, indent=1) + "\n")
+    print("\n".join(table(report)))
+
+
+if __name__ == "__main__":
+    main()
