@@ -235,14 +235,14 @@ def htad() -> TrainConfig:
         "htad",
         {"htad": 1.0},
         model_for("htad", slots=0),
-        steps=400,
+        steps=600,
         crops=64,
         slots=1,
         smoothing=0.05,
         phases=1,
         folds=4,
         validation=0.0,
-        augment=AugmentConfig(frames=FrameVariety(noise=0.6)),
+        augment=AugmentConfig(frames=FrameVariety(noise=0.2)),
         drop=DropConfig(whole=0.2, onwards=0.0, windows=0.0),
     )
 

@@ -74,7 +74,7 @@ MODALITIES: dict[str, Modality] = _table(
     Modality("lidar", ("range", "intensity"), ("m", "1"), _FRAME, "f2", 1.0, 2, 0.1, 20, (32, 256)),
 )
 
-_MFCC = tuple(f"second{s}_mfcc{i}" for s in range(1, 4) for i in range(1, 13))
+_MFCC = tuple(f"mfcc_{what}{i}" for what in ("mean", "deviation") for i in range(1, 13))
 _XYZ = ("x", "y", "z")
 _WORN = (
     *(f"acc_{what}_{axis}" for what in ("mean", "deviation", "max") for axis in _XYZ), "acc_xy", "acc_xz", "acc_yz",
@@ -82,7 +82,7 @@ _WORN = (
 )  # fmt: skip
 _ROOM = (*(f"{what}{i}" for what in ("temperature", "light", "loudness") for i in range(1, 5)), "co2", "pir1", "pir2")
 FEATURES = Modality(
-    "features", (*_MFCC, *_WORN, *_ROOM), ("1",) * 67, _FRAME, "f4", 1.0, 2, 0.01, 2, (1, 1), 128, window_s=0.5
+    "features", (*_MFCC, *_WORN, *_ROOM), ("1",) * 55, _FRAME, "f4", 1.0, 2, 0.01, 2, (1, 1), 128, window_s=0.5
 )  # fmt: skip
 """No thirteenth sense, and never on the wire: rows of numbers that somebody else has computed of sensors.
 
