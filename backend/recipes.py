@@ -256,7 +256,7 @@ def room_occupancy() -> TrainConfig:
         steps=400,
         folds=4,
         validation=0.0,
-        augment=AugmentConfig(frames=FrameVariety(noise=0.6)),
+        augment=AugmentConfig(frames=FrameVariety(noise=0.1)),
     )
 
 

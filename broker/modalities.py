@@ -87,7 +87,8 @@ FEATURES = Modality(
 """No thirteenth sense, and never on the wire: rows of numbers that somebody else has computed of sensors.
 
 A row is a frame of one cell, and the newest of a slot is its window: numbers are neither resampled nor shared between
-windows. Each has a channel of its own, brought to about one by whoever reads it; exactly 0 is absent. New ones come last.
+windows. Each has a channel of its own, brought to about one by whoever reads it; exactly 0 is absent. New ones come
+last.
 """
 READABLE: dict[str, Modality] = MODALITIES | _table(FEATURES)
 """What recordings may hold."""

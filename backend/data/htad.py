@@ -2,9 +2,10 @@
 education).
 
 Of 3 s of sound the file has 12 cepstral coefficients of each second, of the same 3 s of acceleration (g) 16 statistics;
-never the signals. Which of the seconds comes first tells nothing: each coefficient's mean and deviation are kept. They become streams of `features`: "phone" in the room, "bracelet" on the wrist. A row is a recording
-of its own, because rows of one label follow each other. Who did it is not in the file: of each label the rows in their
-order make `BLOCKS` blocks, which stand for people, and block i of every label is left out in fold i.
+never the signals. Which of the seconds comes first tells nothing: each coefficient's mean and deviation are kept. They
+become streams of `features`: "phone" in the room, "bracelet" on the wrist. A row is a recording of its own, because
+rows of one label follow each other. Who did it is not in the file: of each label the rows in their order make `BLOCKS`
+blocks, which stand for people, and block i of every label is left out in fold i.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def recordings(root: Path) -> Recordings:
     motion = (motion - MOTION_CENTRE) / MOTION_SPREAD
     labels = np.array([str(name).replace("_", "-") for name in table["class"]])
     if strangers := set(labels) - set(CHORES):
-        raise DataError(f"{path}: {min(strangers)!r} is no activity of this set; get it again")
+        raise DataError(f"{path}: {str(min(strangers))!r} is no activity of this set; get it again")
     found = []
     for i, label in enumerate(labels):
         same = labels == label

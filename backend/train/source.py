@@ -105,7 +105,9 @@ class Source:
                 cuts = (self._cut(one, rng) for _ in range(phases))
                 self.cuts += [c for c in cuts if c is not None]
         first = [r.tracks[0] for r in self.recordings]
-        self.size = sum(max(float(one.t[-1] - one.t[0]) / SECOND, one.stream.hop_s) for one in first)  # one row lasts, too
+        self.size = sum(
+            max(float(one.t[-1] - one.t[0]) / SECOND, one.stream.hop_s) for one in first
+        )  # one row lasts, too
 
     def _cut(self, one: Recording, rng: np.random.Generator) -> Sequence | None:
         shift = int(rng.integers(SECOND))
