@@ -233,6 +233,37 @@ def thermal_d6t() -> TrainConfig:
     return TrainConfig("thermal-d6t", {"thermal_d6t": 1.0}, model, steps=400, slots=6, folds=3, validation=0.0)
 
 
+def htad() -> TrainConfig:
+    """Chores at home, from features of sound and of a wrist's motion: a row is a decision of its own."""
+    return TrainConfig(
+        "htad",
+        {"htad": 1.0},
+        model_for("htad", slots=0),
+        steps=600,
+        crops=64,
+        slots=1,
+        smoothing=0.05,
+        phases=1,
+        folds=4,
+        validation=0.0,
+        augment=AugmentConfig(frames=FrameVariety(noise=0.2)),
+        drop=DropConfig(whole=0.2, onwards=0.0, windows=0.0),
+    )
+
+
+def room_occupancy() -> TrainConfig:
+    """How many people are in a room, from what its sensors tell."""
+    return TrainConfig(
+        "room-occupancy",
+        {"room_occupancy": 1.0},
+        model_for("room_occupancy"),
+        steps=400,
+        folds=4,
+        validation=0.0,
+        augment=AugmentConfig(frames=FrameVariety(noise=0.1)),
+    )
+
+
 def real() -> TrainConfig:
     """One model of all recordings at hand, whatever their licence permits beyond research: not for the package."""
     datasets = {
@@ -243,6 +274,8 @@ def real() -> TrainConfig:
         "gazegraph_desktop": 0.3,
         "capfingerid": 0.4,
         "thermal_d6t": 0.5,
+        "htad": 0.5,
+        "room_occupancy": 0.2,
         "rgbd_7scenes": 0.5,
         "kitti_samples": 0.5,
     }
@@ -269,6 +302,8 @@ RECIPES: dict[str, Callable[[], TrainConfig]] = {
     "gazegraph-desktop": gazegraph_desktop,
     "capfingerid": capfingerid,
     "thermal-d6t": thermal_d6t,
+    "htad": htad,
+    "room-occupancy": room_occupancy,
     "real": real,
 }
 

@@ -73,3 +73,22 @@ MODALITIES: dict[str, Modality] = _table(
     # Points become a range image on the device: rows are rings from top to bottom, columns azimuths; 0 is no return.
     Modality("lidar", ("range", "intensity"), ("m", "1"), _FRAME, "f2", 1.0, 2, 0.1, 20, (32, 256)),
 )
+
+_MFCC = tuple(f"mfcc_{what}{i}" for what in ("mean", "deviation") for i in range(1, 13))
+_XYZ = ("x", "y", "z")
+_WORN = (
+    *(f"acc_{what}_{axis}" for what in ("mean", "deviation", "max") for axis in _XYZ), "acc_xy", "acc_xz", "acc_yz",
+    "acc_mean_length", "acc_deviation_length", "acc_area", "acc_mean_step",
+)  # fmt: skip
+_ROOM = (*(f"{what}{i}" for what in ("temperature", "light", "loudness") for i in range(1, 5)), "co2", "pir1", "pir2")
+FEATURES = Modality(
+    "features", (*_MFCC, *_WORN, *_ROOM), ("1",) * 55, _FRAME, "f4", 1.0, 2, 0.01, 2, (1, 1), 128, window_s=0.5
+)  # fmt: skip
+"""No thirteenth sense, and never on the wire: rows of numbers that somebody else has computed of sensors.
+
+A row is a frame of one cell, and the newest of a slot is its window: numbers are neither resampled nor shared between
+windows. Each has a channel of its own, brought to about one by whoever reads it; exactly 0 is absent. New ones come
+last.
+"""
+READABLE: dict[str, Modality] = MODALITIES | _table(FEATURES)
+"""What recordings may hold."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from broker.errors import ConfigError
-from broker.modalities import MODALITIES, Modality
+from broker.modalities import READABLE, Modality
 from edge.clock import SECOND
 from edge.sensors import Reading
 
@@ -43,8 +43,8 @@ class Stream:
     channels: int = 0
 
     def __post_init__(self) -> None:
-        if self.modality not in MODALITIES:
-            raise ConfigError(f"stream {self.name}: modality {self.modality!r} is none of {', '.join(MODALITIES)}")
+        if self.modality not in READABLE:
+            raise ConfigError(f"stream {self.name}: modality {self.modality!r} is none of {', '.join(READABLE)}")
         for name in ("rate", "window_s", "hop_s"):
             if not getattr(self, name):
                 object.__setattr__(self, name, float(getattr(self.row, name)))
@@ -77,7 +77,7 @@ class Stream:
     @property
     def row(self) -> Modality:
         """The modality's row in the table."""
-        return MODALITIES[self.modality]
+        return READABLE[self.modality]
 
     @property
     def length(self) -> int:

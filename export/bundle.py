@@ -17,6 +17,7 @@ from typing import Any
 from backend.checkpoint import Checkpoint
 from backend.model.trunk import Encoder
 from broker.errors import CheckpointError, ConfigError
+from broker.modalities import MODALITIES
 from export.onnx import describe, to_bytes, to_onnx
 from export.parity import Findings, compare, judge
 from export.quantize import to_int8
@@ -43,6 +44,8 @@ def build(checkpoint: Checkpoint) -> Files:
     files: Files = {FP32: {}, INT8: {}}
     for modality, encoder in checkpoint.model.encoders.items():
         assert isinstance(encoder, Encoder)
+        if modality not in MODALITIES:
+            continue  # no device sends such windows
         model = to_onnx(encoder)
         int8 = to_int8(model, fixed={name for name, _ in encoder.named_buffers()})
         describe(int8, encoder, INT8)
@@ -52,6 +55,8 @@ def build(checkpoint: Checkpoint) -> Files:
             raise CheckpointError(
                 f"encoder of {modality!r}: int8 has {size} bytes, at most {LARGEST_INT8}; make it smaller"
             )
+    if not files[FP32]:
+        raise CheckpointError(f"the checkpoint has encoders of {', '.join(checkpoint.encoders)}, which no device sends")
     return files
 
 
@@ -59,8 +64,8 @@ def prove(checkpoint: Checkpoint, files: Files, found: Findings, bounds: Bounds)
     """The report on all files; `failures` lists in words what is out of bounds (empty: proven)."""
     sequences = [sequence for one in found.evidence for sequence in one.sequences]
     encoders: dict[str, Any] = {}
-    for modality, encoder in checkpoint.model.encoders.items():
-        assert isinstance(encoder, Encoder)
+    for modality in files[FP32]:
+        encoder = checkpoint.model.encoder(modality)
         encoders[modality] = {"digest": encoder.digest()}
         for precision, of in files.items():
             about = {"file": file_name(modality, precision), "bytes": len(of[modality])}

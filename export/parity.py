@@ -28,6 +28,7 @@ from backend.moment import StreamWindow
 from backend.tasks import TASKS, Regression
 from backend.train.evaluate import Decided, cut_all, decide, headline
 from broker.errors import CheckpointError, DataError
+from broker.modalities import MODALITIES
 from edge.encoder import Encoder as DeviceEncoder
 from edge.windows import Stream
 
@@ -72,7 +73,7 @@ def gather(checkpoint: Checkpoint, data: Path | None) -> Findings:
     People that the training did not see are preferred. Raises DataError if a modality is left without a window.
     """
     found = Findings()
-    wanted = set(checkpoint.model.config.modalities)
+    wanted = set(checkpoint.model.config.modalities) & set(MODALITIES)
     recorded = [name for name, dataset in DATASETS.items() if dataset.unseen is None and data is not None]
     for name in recorded + [name for name, dataset in DATASETS.items() if dataset.unseen is not None]:
         tasks = _decidable(name, checkpoint.model)
@@ -172,6 +173,8 @@ class DevicePredictor(Predictor):
 
     def on_device(self, window: StreamWindow) -> StreamWindow:
         """The window as a frame of tokens brings it: tokens in float16, quality of signal times that of the encoder."""
+        if window.modality not in self._on_device:
+            return window
         encoder = self._on_device[window.modality]
         assert window.values is not None
         tokens, quality = encoder.encode(window.values)

@@ -18,13 +18,16 @@ from backend.data import (
     eyemu_gaze,
     fsdd,
     gazegraph_desktop,
+    htad,
     kitti_samples,
     rgbd_7scenes,
+    room_occupancy,
     thermal_d6t,
     thermal_rgb_pairs,
     utd_mhad,
 )
 from backend.data.recording import Recording, Recordings
+from backend.tasks.activity import CHORES
 
 
 def write_npz(path: Path, method: int = zipfile.ZIP_LZMA, **arrays: np.ndarray) -> None:
@@ -106,6 +109,23 @@ def write_thermal_d6t(folder: Path) -> None:
             for key, value in one.items():
                 rows.setdefault(key, []).append(value)
     pq.write_table(pa.table(rows), folder / "d6t.parquet")
+
+
+def write_htad(folder: Path) -> None:
+    """Eight rows of each label: a coefficient of sound that rises by the second, and a hand that leans a little."""
+    rows = 8 * len(CHORES)
+    columns = {name: [1.0] * rows for name in htad.MOTION} | {"v2_meanX": [0.1] * rows}
+    columns |= {name: [120.0 + i // 12 if i % 12 == 0 else float(i)] * rows for i, name in enumerate(htad.SOUND)}
+    labels = [label.replace("-", "_") for label in CHORES for _ in range(8)]
+    pq.write_table(pa.table({"class": labels, **columns}), folder / "htad.parquet")
+
+
+def write_room_occupancy(folder: Path) -> None:
+    """Two days on which people come one by one."""
+    room = {name: [26.0] * 8 for name in room_occupancy.ROOM} | {"S5_CO2": [800] * 8}
+    room |= {"S1_Light": [100] * 8, "S6_PIR": [1] * 8, "S7_PIR": [0] * 8, "Room_Occupancy_Count": [0, 1, 2, 3] * 2}
+    days = ["2017/12/22"] * 4 + ["2017/12/23"] * 4
+    pq.write_table(pa.table(room | {"Date": days}), folder / "occupancy.parquet")
 
 
 def write_fsdd(folder: Path) -> None:
@@ -191,6 +211,8 @@ SETS: dict[str, tuple[Callable[[Path], Recordings], Callable[[Path], None]]] = {
     "capfingerid": (capfingerid.recordings, write_capfingerid),
     "capcontact": (capcontact.recordings, write_capcontact),
     "thermal_d6t": (thermal_d6t.recordings, write_thermal_d6t),
+    "htad": (htad.recordings, write_htad),
+    "room_occupancy": (room_occupancy.recordings, write_room_occupancy),
     "fsdd": (fsdd.recordings, write_fsdd),
     "kitti_samples": (kitti_samples.recordings, write_kitti_samples),
     "rgbd_7scenes": (rgbd_7scenes.recordings, write_rgbd_7scenes),

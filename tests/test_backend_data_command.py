@@ -14,7 +14,7 @@ from backend.data.plausible import MODALITY_RULES
 from backend.data.sample import SPAN_S, sample
 from backend.tasks import TASKS
 from broker.errors import ConfigError, DataError
-from broker.modalities import JOINTS, MODALITIES
+from broker.modalities import JOINTS, READABLE
 from edge.clock import SECOND
 from edge.simulator import SCENES
 from edge.windows import Stream
@@ -140,7 +140,7 @@ def test_units_of_every_modality_are_checked(case):
 
 
 def test_every_modality_has_rules_and_the_simulator_keeps_them():
-    assert set(MODALITY_RULES) == set(MODALITIES)
+    assert set(MODALITY_RULES) == set(READABLE)
     for name, scene in SIMULATED.items():
         found = problems([synthetic.scene_recording(10_000, 8, scene=scene)], name)
         assert not [line for line in found if "plausible" in line or "finite" in line or "rates" in line], found

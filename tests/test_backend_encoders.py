@@ -153,7 +153,7 @@ def apart(one: Tensor, other: Tensor) -> float:
 
 
 def test_every_modality_has_an_encoder():
-    assert list(ENCODERS) == list(MODALITIES)
+    assert list(ENCODERS) == [*MODALITIES, "features"]
     assert all(encoder.modality == modality for modality, encoder in ENCODERS.items())
 
 

@@ -17,7 +17,6 @@ from backend.data import (
     gazegraph_desktop,
     kitti_samples,
     rgbd_7scenes,
-    tables,
     thermal_d6t,
     thermal_rgb_pairs,
     utd_mhad,
@@ -27,7 +26,7 @@ from backend.data.recording import Recording, Recordings, Segments, Values, sequ
 from backend.tasks import TASKS
 from backend.tasks.reconstruction import BODY
 from broker.errors import DataError
-from broker.modalities import JOINTS, MODALITIES
+from broker.modalities import JOINTS, READABLE
 from edge.clock import SECOND
 from edge.plane import local_plane
 from tests.small_sets import SETS, one, read, write_npz, written
@@ -64,7 +63,7 @@ def test_a_set_is_found_and_cut_into_windows_with_its_truth(tmp_path, name):
         assert cut is not None and {s.modality for s in cut.series} == {t.stream.modality for t in recording.tracks}
         for track in recording.tracks:
             assert track.t.dtype == np.int64 and (np.diff(track.t) >= 0).all()
-            assert MODALITIES[track.stream.modality].takes(track.values.shape[-1])
+            assert READABLE[track.stream.modality].takes(track.values.shape[-1])
         for task, truth in recording.labels.items():
             known = np.isfinite if isinstance(truth, Values) else np.sign
             assert cut.targets[task].shape == (cut.length, TASKS[task].size)
@@ -514,36 +513,58 @@ def test_drives_on_record(data_dir):
             assert np.median(moved[said > 3] / said[said > 3]) == pytest.approx(1, abs=0.1)
 
 
-# --- tables ----------------------------------------------------------------------------------------------------------
+# --- htad, room_occupancy --------------------------------------------------------------------------------------------
 
 
-def test_tables_are_read_in_their_order(tmp_path):
-    (tmp_path / "htad").mkdir(), (tmp_path / "room_occupancy").mkdir()
-    columns = {name: [float(i), i + 0.5] for i, name in enumerate((*tables.AUDIO, *tables.MOTION))}
-    pq.write_table(pa.table({**columns, "class": ["sweep", "eat_chips"]}), tmp_path / "htad" / "htad.parquet")
-    sound, moved, label = tables.htad(tmp_path)
-    assert sound[0].tolist() == list(range(36)) and moved[1, 0] == 36.5 and label.tolist() == ["sweep", "eat_chips"]
-    room = {name: [i, i] for i, name in enumerate(tables.ROOM)} | {"Room_Occupancy_Count": [1, 3]}
-    path = tmp_path / "room_occupancy" / "occupancy.parquet"
-    pq.write_table(pa.table(room | {"Date": ["2017/12/22"] * 2, "Time": ["10:49:41", "10:50:11"]}), path)
-    t, measured, people = tables.room_occupancy(tmp_path / "room_occupancy")
-    assert (np.diff(t) // SECOND).tolist() == [30] and people.tolist() == [1, 3] and measured.shape == (2, 15)
-    pq.write_table(pa.table(room | {"Date": ["soon"] * 2, "Time": ["10:49:41"] * 2}), path)
-    with pytest.raises(DataError, match=r"occupancy\.parquet: 'soon 10:49:41' is no date"):
-        tables.room_occupancy(tmp_path)
-    path.write_bytes(b"PAR1")
-    with pytest.raises(DataError, match=r"occupancy\.parquet: cannot be read as parquet"):
-        tables.room_occupancy(tmp_path)
-    with pytest.raises(DataError, match="no files of htad"):
-        tables.htad(tmp_path / "room_occupancy")
+def test_htad_rows_are_recordings_in_blocks_by_label(tmp_path):
+    path = written(tmp_path, "htad") / "htad.parquet"
+    found = read(tmp_path, "htad")
+    names = [r.name for r in found if r.name.startswith("sweep")]
+    assert names == [f"sweep-{i}" for i in range(8)]
+    assert [one(found, name).fold for name in names] == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert one(found, "sweep-7").person == "sweep-block3" and one(found, "wash-hands-0").fold == 0
+    phone, bracelet = (track.values[0, 0, 0] for track in one(found, "sweep-2").tracks)
+    wanted = ("mfcc_mean1", "mfcc_deviation1", "acc_mean_x")
+    mean, deviation, worn = (READABLE["features"].channels.index(name) for name in wanted)
+    assert phone[mean] == pytest.approx((121 - 122) / 9)  # seconds of 120, 121 and 122
+    assert phone[deviation] == pytest.approx(2 * np.std([120, 121, 122]) / 9, abs=1e-5)
+    assert bracelet[worn] == pytest.approx(0.1 / 0.4)
+    assert not (phone[24:] != 0).any() and not (bracelet[:24] != 0).any() and (phone[:24] != 0).all()
+    assert sequence(found[0]).length == 1  # no row is another one's past
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(0, "class", pa.array(["fly"] * len(table))), path)
+    with pytest.raises(DataError, match=r"htad\.parquet: 'fly' is no activity"):
+        read(tmp_path, "htad")
 
 
-def test_tables_on_record(data_dir):
-    sound, moved, label = tables.htad(data_dir)
-    assert len(sound) == len(moved) == len(label) > 1000 and len(set(label)) == 7
-    _, measured, people = tables.room_occupancy(data_dir)
-    lit = measured[:, tables.ROOM.index("S1_Light")] > 50
-    assert people[lit].mean() > 1 > people[~lit].mean()
+def test_days_of_a_room_are_rows_one_a_slot(tmp_path):
+    path = written(tmp_path, "room_occupancy") / "occupancy.parquet"
+    first, second = read(tmp_path, "room_occupancy")
+    assert (first.name, first.person, second.person) == ("2017-12-22", "2017-12-22", "2017-12-23")
+    cut = sequence(first)
+    assert cut.length == 4
+    said = [TASKS["activity-recognition"].outputs[i] for i in cut.majority("activity-recognition")]
+    assert said == ["nobody", "one-person", "two-people", "three-people"]
+    names = READABLE["features"].channels
+    row = dict(zip(names, cut.series[0].values[3, 0, 0].tolist(), strict=True))
+    assert row["temperature4"] == pytest.approx(1.0) and row["light1"] == pytest.approx(np.log(101) / 2 - 1)
+    assert (row["co2"], row["pir1"], row["pir2"], row["mfcc_mean1"]) == (1.5, 1, -1, 0)
+    table = pq.read_table(path)
+    counts = table.schema.get_field_index("Room_Occupancy_Count")
+    pq.write_table(table.set_column(counts, "Room_Occupancy_Count", pa.array([4] * len(table))), path)
+    with pytest.raises(DataError, match=r"occupancy\.parquet: .* a count none of 0 to 3"):
+        read(tmp_path, "room_occupancy")
+
+
+def test_htad_and_room_occupancy_on_record(data_dir):
+    found = read(data_dir, "htad")
+    assert len(found) > 1000 and {r.fold for r in found} == {0, 1, 2, 3} and len({r.person for r in found}) == 28
+    light = READABLE["features"].channels.index("light1")
+    for day in read(data_dir, "room_occupancy"):
+        cut, nobody = sequence(day), TASKS["activity-recognition"].outputs.index("nobody")
+        empty = cut.majority("activity-recognition") == nobody
+        lit = cut.series[0].values[:, 0, 0, light] > 1  # 50 lux
+        assert empty[lit].mean() < 0.2 < 0.9 < empty[~lit].mean() if lit.any() else empty.all()
 
 
 # --- what training relies on -----------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from backend.tasks.gaze import GAZE
 from backend.tasks.pose import POSE
 from backend.tasks.reconstruction import BODY, HAND, RECONSTRUCTION
 from broker.errors import ConfigError
-from broker.modalities import MODALITIES
+from broker.modalities import READABLE
 from edge.simulator import ACTIVITIES, EVENTS
 from edge.simulator.skeleton import NEUTRAL, PARENTS
 
@@ -32,7 +32,7 @@ def test_there_are_the_eight_tasks_of_the_paper():
 def test_every_task_is_whole(task):
     assert TASKS[task.name] is task
     assert len(set(task.outputs)) == len(task.outputs)
-    assert task.modalities <= set(MODALITIES)
+    assert task.modalities <= set(READABLE)
     assert task.question.endswith("?")
     head = task.head(16)
     said, unknown = head(torch.randn(3, 16)), torch.full((3, task.size), task.unknown)

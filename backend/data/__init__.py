@@ -16,8 +16,10 @@ from backend.data import (
     eyemu_gaze,
     fsdd,
     gazegraph_desktop,
+    htad,
     kitti_samples,
     rgbd_7scenes,
+    room_occupancy,
     sp_sw_har,
     synthetic,
     thermal_d6t,
@@ -37,7 +39,7 @@ from backend.data.paper import (
     touchpose,
 )
 from backend.data.recording import Recording, Recordings, Segments, Sequence, Series, Track, Values, sequence
-from backend.tasks.activity import ACTIONS, DESKTOP, DRIVING, MOBILITY, POSTURES
+from backend.tasks.activity import ACTIONS, CHORES, DESKTOP, DRIVING, MOBILITY, PEOPLE, POSTURES
 from backend.tasks.events import SOUNDS
 from backend.tasks.reconstruction import BODY, HAND
 from backend.tasks.touch import TOUCHES
@@ -128,6 +130,10 @@ DATASETS: dict[str, Dataset] = {
     "capcontact": _recorded(capcontact.SET, ("capacitance",), {}, capcontact.recordings, "person"),
     "thermal_d6t": _recorded(
         thermal_d6t.SET, ("thermal",), {_ACTIVITY: tuple(POSTURES)}, thermal_d6t.recordings, "volunteer"
+    ),
+    "htad": _recorded(htad.SET, ("features",), {_ACTIVITY: tuple(CHORES)}, htad.recordings, "block"),
+    "room_occupancy": _recorded(
+        room_occupancy.SET, ("features",), {_ACTIVITY: tuple(PEOPLE)}, room_occupancy.recordings, "day"
     ),
     "fsdd": _recorded(fsdd.SET, ("audio",), {}, fsdd.recordings, "speaker"),
     "kitti_samples": _recorded(

@@ -118,13 +118,13 @@ def _senses(report: Report) -> Table:
     from rich.box import SIMPLE
     from rich.table import Table
 
-    from broker.modalities import MODALITIES
+    from broker.modalities import READABLE
 
     table = Table("modality", title="Streams", title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
     for column in ("streams", "seconds", "samples", "windows", "Hz", "useful Hz", "NaN", "pauses"):
         table.add_column(column, justify="right")
     for modality, sense in report.senses.items():
-        row = MODALITIES[modality]
+        row = READABLE[modality]
         rates = [f"{one:.3g}" for one in (min(sense.rates), max(sense.rates))] if sense.rates else ["-"]
         table.add_row(
             modality,

@@ -50,13 +50,13 @@ def strip(of: Sample, name: str, truth: Segments, band: SubFigure) -> None:
 
 def series(of: Sample, track: Track) -> Iterator[Row]:
     """A panel for each unit, side by side; what comes after the named channels in one of its own."""
-    row, seconds_values = track.stream.row, cut(of, track)
+    row, (seconds, values) = track.stream.row, cut(of, track)
     units = dict.fromkeys(row.units)
     groups = [(unit, [i for i, one in enumerate(row.units) if one == unit]) for unit in units]
-    count = track.values.shape[1]
+    count = track.values.shape[-1]
     if count > len(row.units):
         groups.append(("rad" if row.name == "imu" else "further channels", list(range(len(row.units), count))))
-    yield Row(1.7, about(track), partial(_curves, of, row.channels, groups, *seconds_values))
+    yield Row(1.7, about(track), partial(_curves, of, row.channels, groups, seconds, values.reshape(-1, count)))
 
 
 def _curves(

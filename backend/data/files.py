@@ -27,9 +27,11 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.data.recording import Segments
+from backend.data.recording import Segments, Track
 from broker.errors import DataError
+from broker.modalities import FEATURES
 from edge.clock import SECOND
+from edge.stream import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -316,3 +318,14 @@ def one_a_slot(count: int) -> NDArray[np.int64]:
 def throughout(t: NDArray[np.int64], index: int) -> Segments:
     """One label for a whole recording: from a window before its first sample to a window after its last one."""
     return Segments(np.array([t[0] - SECOND, t[-1] + SECOND], np.int64), np.array([index], np.int64))
+
+
+def feature_track(device: str, placement: str, first: str, numbers: Array) -> Track:
+    """Rows (n, C) of numbers of about one, one a slot, as features from the channel `first` on.
+
+    An exact 0, which would mean that it is absent, is moved by a hair.
+    """
+    t = one_a_slot(len(numbers)) + SLOT // 2
+    values, at = np.zeros((len(t), 1, 1, len(FEATURES.channels)), np.float32), FEATURES.channels.index(first)
+    values[:, 0, 0, at : at + numbers.shape[1]] = np.where(numbers == 0, 1e-6, numbers)
+    return Track(device, Stream("features", FEATURES.name, placement), t, values)

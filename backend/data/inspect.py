@@ -30,14 +30,14 @@ from backend.data import (
 from backend.data.plausible import MODALITY_RULES, TASK_RULES, Rule
 from backend.tasks import TASKS, Classification
 from broker.errors import ConfigError, DataError
-from broker.modalities import MODALITIES
+from broker.modalities import READABLE
 from edge.clock import SECOND
 
 CHUNK_BYTES = 1 << 25
 """Samples that are read at once, as float32."""
 SLACK = 1.02
 """How far a rate may be outside of its modality's band: clocks differ."""
-ORDER = tuple(MODALITIES)
+ORDER = tuple(READABLE)
 
 
 @dataclass(frozen=True)
@@ -274,7 +274,7 @@ def _wrong_sense(modality: str, sense: Sense, row: Dataset) -> Iterator[str]:
     if not sense.windows:
         yield f"{modality}: no stream has a window; its recordings are shorter than one, or full of holes"
     if sense.off_rate:
-        low, high = MODALITIES[modality].min_rate, MODALITIES[modality].max_rate
+        low, high = READABLE[modality].min_rate, READABLE[modality].max_rate
         rates = f"{min(sense.rates):.3g}..{max(sense.rates):.3g} Hz"
         yield f"{modality}: rates of {rates}, useful are {low:g}..{high:g} Hz, {_in(sense.off_rate, sense.streams)}"
     if sense.falls:

@@ -16,7 +16,7 @@ from backend.data.draw_series import audio, gaze, gps, series, strip
 from backend.data.recording import Recording, Segments, Values
 from backend.data.sample import WIDTH, Row, Sample, sample
 from backend.tasks import TASKS
-from broker.modalities import JOINTS, MODALITIES
+from broker.modalities import JOINTS, READABLE
 from edge.clock import SECOND
 
 DPI = 100
@@ -51,8 +51,8 @@ def _rows(of: Sample) -> Iterator[Row]:
     for name in TASKS:
         if isinstance(truth := labels.get(name), Segments):
             yield Row(1.0, f"{name} (label)", partial(strip, of, name, truth))
-    kinds = {modality: series if row.axes == ("time",) else frames for modality, row in MODALITIES.items()}
-    kinds |= {"pose": pose, "audio": audio, "gps": gps, "gaze": gaze, "lidar": lidar}
+    kinds = {modality: series if row.axes == ("time",) else frames for modality, row in READABLE.items()}
+    kinds |= {"pose": pose, "audio": audio, "gps": gps, "gaze": gaze, "lidar": lidar, "features": series}
     order = (
         "imu",
         "gps",
@@ -66,6 +66,7 @@ def _rows(of: Sample) -> Iterator[Row]:
         "capacitance",
         "lidar",
         "pose",
+        "features",
     )
     depth = labels.get("depth-estimation")
     for modality in order:

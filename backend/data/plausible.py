@@ -133,6 +133,10 @@ def _reflected(t: Times, values: Values) -> Values:
     return _largest(t, values[..., 1:])
 
 
+def _brought(t: Times, values: Values) -> Values:
+    return _largest(t, np.abs(values))
+
+
 def _known(t: Times, values: Values) -> Values:
     """The largest number of each row, of those that are known."""
     known = values[np.isfinite(values).any(-1)]
@@ -188,6 +192,7 @@ MODALITY_RULES: dict[str, tuple[Rule, ...]] = {
         Rule("range", _range, 0.2, 150.0, "m", _MM),
         Rule("largest intensity", _reflected, 0.0, 1.5, "", "intensities are 0..1: divide by 255"),
     ),
+    "features": (Rule("largest number", _brought, 0.3, 30.0, "", "numbers are brought to about one by the reader"),),
 }  # fmt: skip
 """By modality, for samples (n, C) or (n, H, W, C) in its units."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from backend.model.audio import AudioEncoder
+from backend.model.features import FeaturesEncoder
 from backend.model.frames import (
     CameraEncoder,
     CapacitanceEncoder,
@@ -32,6 +33,7 @@ ENCODERS: dict[str, type[Encoder]] = {
     "capacitance": CapacitanceEncoder,
     "camera": CameraEncoder,
     "lidar": LidarEncoder,
+    "features": FeaturesEncoder,
 }
 
 

@@ -27,7 +27,7 @@ from backend.model.trunk import Encoder
 from backend.moment import StreamWindow
 from backend.tasks import TASKS, Classification, Regression, Task
 from broker.errors import CheckpointError, DataError
-from broker.modalities import MODALITIES
+from broker.modalities import READABLE
 
 if TYPE_CHECKING:
     from backend.checkpoint import Checkpoint
@@ -154,7 +154,7 @@ class SensorModel(nn.Module):
         resample with anti-aliasing (`edge.windows`) and arrive on the grid. Frames are resized by their encoders.
         """
         encoder = self.encoder(modality)
-        if MODALITIES[modality].axes == ("time",):
+        if READABLE[modality].axes == ("time",):
             wanted = round(x.shape[1] / rate * encoder.rate)
             if wanted != x.shape[1]:
                 x = nn.functional.interpolate(x.transpose(1, 2), wanted, mode="linear").transpose(1, 2)
@@ -252,7 +252,7 @@ class Predictor:
         if window.tokens is None:
             assert window.values is not None
             encoder, got = self.model.encoder(window.modality), window.values.shape
-            if len(got) != len(encoder.shape) or not MODALITIES[window.modality].takes(got[-1]):
+            if len(got) != len(encoder.shape) or not READABLE[window.modality].takes(got[-1]):
                 raise DataError(f"{window.key}: a window of shape {got}, the encoder takes {encoder.shape}")
         elif window.encoder != wanted:
             raise DataError(

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from broker.errors import CheckpointError
-from broker.modalities import MODALITIES
+from broker.modalities import READABLE
 from edge.stream import SIDES
 
 COARSE = 12
@@ -51,7 +51,7 @@ class Encoder(nn.Module):
         channels: int = 0,
     ) -> None:
         super().__init__()
-        row = MODALITIES[self.modality]
+        row = READABLE[self.modality]
         self.rate, self.window_s, self.hop_s = (
             float(mine or its) for mine, its in ((rate, row.rate), (window_s, row.window_s), (hop_s, row.hop_s))
         )
@@ -76,7 +76,7 @@ class Encoder(nn.Module):
     def shape(self) -> tuple[int, ...]:
         """Shape of one window on the encoder's grid: (T, C), (H, W, C) or (T, H, W, C)."""
         sides = {"time": self.samples, "height": self.size[0], "width": self.size[1]}
-        return (*(sides[axis] for axis in MODALITIES[self.modality].axes), self.channels)
+        return (*(sides[axis] for axis in READABLE[self.modality].axes), self.channels)
 
     def tokens_of(self, x: Tensor) -> Tensor:
         """Tokens (B, K, d) of windows (B, *shape) in physical units."""
@@ -238,7 +238,7 @@ class Gather(nn.Module):
 
 def sides(modality: str, size: Sequence[int]) -> tuple[int, int]:
     """Height and width of an encoder's pictures, the modality's own where none are given; CheckpointError if wrong."""
-    found = tuple(size) or MODALITIES[modality].size
+    found = tuple(size) or READABLE[modality].size
     least, most = SIDES
     if len(found) != 2 or not all(isinstance(side, int) and least <= side <= most for side in found):
         raise CheckpointError(

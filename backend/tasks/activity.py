@@ -76,13 +76,37 @@ DRIVING = {
 }
 """What a car does: the simulated drive."""
 
+CHORES = {
+    "brush-teeth": "brushing teeth",
+    "eat-chips": "eating chips",
+    "mop-floor": "mopping the floor",
+    "sweep": "sweeping",
+    "type-on-keyboard": "typing on a keyboard",
+    "wash-hands": "washing hands",
+    "watch-tv": "watching TV",
+}
+"""What people do at home: htad."""
+
+PEOPLE = {
+    "nobody": POSTURES["nobody"],
+    "one-person": "one person is there",
+    "two-people": "two people are there",
+    "three-people": "three people are there",
+}
+"""How many are in a room: room_occupancy."""
+
+_WORDS = {**MOBILITY, **ACTIONS, **DESKTOP, **POSTURES, **DRIVING, **MOMENTS, **CHORES, **PEOPLE}
+"""Sets may share a label: it stands where it came first. New ones come last."""
+
 ACTIVITY = Classification(
     name="activity-recognition",
-    labels=(*MOBILITY, *ACTIONS, *DESKTOP, *POSTURES, *DRIVING, *MOMENTS),
-    modalities=frozenset({"imu", "gps", "gaze", "pose", "image", "video", "depth", "thermal", "lidar", "camera"}),
+    labels=tuple(_WORDS),
+    modalities=frozenset(
+        {"imu", "gps", "gaze", "pose", "image", "video", "depth", "thermal", "lidar", "camera", "features"}
+    ),
     rule=EventRule(on=0.6, off=0.4, min_windows=1, cooldown_s=0.0),
     metric="balanced_accuracy",
     question="What is the person doing?",
-    words={**MOBILITY, **ACTIONS, **DESKTOP, **POSTURES, **DRIVING, **MOMENTS},
+    words=_WORDS,
     class_weights=0.5,
 )

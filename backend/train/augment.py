@@ -95,6 +95,14 @@ def augment_slow(x_LTC: Array, rng: Generator, config: AugmentConfig, mirror: bo
     return vary_series(x_LTC, config.frames, rng)
 
 
+def augment_features(x_LHWC: Array, rng: Generator, config: AugmentConfig, mirror: bool) -> Array:
+    """Numbers, each of about one, that other sensors would have told: all rows off by the same, and noisier."""
+    level = config.frames.noise * rng.random(2, np.float32)
+    off = level[0] * rng.standard_normal(x_LHWC.shape[-1], np.float32)
+    noise = level[1] * rng.standard_normal(x_LHWC.shape, np.float32)
+    return np.asarray(np.where(x_LHWC == 0, 0, x_LHWC + off + noise), np.float32)  # 0 is absent
+
+
 AUGMENTATIONS: dict[str, Callable[[Array, Generator, AugmentConfig, bool], Array]] = {
     "imu": augment_imu,
     "gps": augment_slow,
@@ -108,4 +116,5 @@ AUGMENTATIONS: dict[str, Callable[[Array, Generator, AugmentConfig, bool], Array
     "capacitance": augment_measured,
     "camera": augment_camera,
     "lidar": augment_measured,
+    "features": augment_features,
 }

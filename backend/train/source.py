@@ -104,8 +104,10 @@ class Source:
             for one in self.recordings:
                 cuts = (self._cut(one, rng) for _ in range(phases))
                 self.cuts += [c for c in cuts if c is not None]
-        seconds = sum(float(r.tracks[0].t[-1] - r.tracks[0].t[0]) / SECOND for r in self.recordings)
-        self.size = seconds
+        first = [r.tracks[0] for r in self.recordings]
+        self.size = sum(
+            max(float(one.t[-1] - one.t[0]) / SECOND, one.stream.hop_s) for one in first
+        )  # one row lasts, too
 
     def _cut(self, one: Recording, rng: np.random.Generator) -> Sequence | None:
         shift = int(rng.integers(SECOND))
