@@ -49,9 +49,10 @@ def train(
             runs.train(config, data, out, console, resume=resume, overwrite=overwrite)
         else:
             runs.train_folds(config, data, out, console, seeds=seeds, resume=resume, overwrite=overwrite)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         how = "--resume in place of --overwrite" if overwrite else "--resume"
-        typer.echo(f"interrupted; {runs.kept(out)}; the same command with {how} goes on", err=True)
+        said = str(stop) or f"{runs.kept(out)}; the same command with {how} goes on"
+        typer.echo(f"interrupted; {said}", err=True)
         raise typer.Exit(130) from None
 
 

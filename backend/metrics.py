@@ -31,6 +31,11 @@ class Metrics:
         self.bad_frames = counter("iotlm_bad_frames_total", "Frames that could not be used, by reason", "reason")
         self.lost_frames = counter("iotlm_lost_frames_total", "Frames that their device no longer holds")
         self.late_windows = counter("iotlm_late_windows_total", "Windows that came after their moment had closed")
+        self.unplaced = counter(
+            "iotlm_unplaced_windows_total",
+            "Windows committed without a moment and not for being late, by reason",
+            "reason",
+        )
         self.moments = counter("iotlm_moments_total", "Moments closed, by what closed them", "closed_by")
         self.windows = counter("iotlm_windows_committed_total", "Windows committed to the store")
         self.events = counter("iotlm_events_total", "Events committed to the store", "task", "phase")

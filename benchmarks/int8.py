@@ -67,7 +67,7 @@ def static(payload: bytes, windows: NDArray[np.float32]) -> bytes:
         quantize_static(
             ready,
             done,
-            Calibration(windows),
+            Calibration(fitted(windows, Encoder(payload).shape[-1])),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv"],
             per_channel=True,
@@ -76,6 +76,14 @@ def static(payload: bytes, windows: NDArray[np.float32]) -> bytes:
             nodes_to_exclude=fixed,
         )
         return Path(done).read_bytes()
+
+
+def fitted(windows: NDArray[np.float32], channels: int) -> NDArray[np.float32]:
+    """Windows as a device's encoder has them: channels that a series lacks are zero, further ones are cut."""
+    there = min(windows.shape[-1], channels)
+    out = np.zeros((*windows.shape[:-1], channels), np.float32)
+    out[..., :there] = windows[..., :there]
+    return out
 
 
 def variants(checkpoint: Checkpoint, sequences: Sequence[Windows]) -> Files:

@@ -256,7 +256,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _settle(folder: Path, named: Iterable[tuple[Any, str]]) -> None:
     """Make the paths in these sections, under these keys, paths below a folder; what is no path stays to be refused."""
     for section, key in named:
-        if isinstance(section, dict) and isinstance(section.get(key), str):
+        if isinstance(section, dict) and isinstance(section.get(key), str) and section[key]:
             section[key] = str(folder / section[key])
 
 

@@ -275,7 +275,9 @@ def _state(order: Replay, clock: Clock) -> Iterator[tuple[Path, int | None]]:
     else:
         folder.mkdir(parents=True, exist_ok=True)
         now = clock.now() if order.now else None
-        note.write_text(json.dumps(what | {"now": now}))
+        written = note.with_suffix(".part")
+        written.write_text(json.dumps(what | {"now": now}))
+        written.replace(note)  # whole or not at all: half a note would stand in the way for ever
     try:
         yield folder, now
     except DataError:  # it will never end, and must not stand in the way of the next one

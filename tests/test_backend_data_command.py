@@ -170,7 +170,19 @@ def test_holes_and_steps_back_and_other_rates_are_found():
     assert "imu: 12 of 13200 values are not finite" in told
     assert "imu: time steps back 1 times" in told
     assert "useful are 25..200 Hz, in 1 of 2, the first a_1 slow/imu" in told
-    assert "1 files or rows are missing or left out, the first: a.csv line 3" in told
+    assert "1 files or rows are missing or damaged, the first: a.csv line 3" in told
+
+
+def test_what_is_left_out_on_purpose_is_no_problem():
+    report = inspect("sp_sw_har", Recordings([watch()], left_out=["trial 3 of a.pkl"]))
+    assert (report.problems, report.left_out) == ([], ("trial 3 of a.pkl",))
+
+
+@pytest.mark.parametrize(("level", "wrong"), [(0.05, 0), (9.81, 1)])
+def test_a_set_without_gravity_is_measured_as_such(level, wrong):
+    motion = watch(unit=level, dataset="eyemu", labels={})
+    found = [line for line in problems([motion], "eyemu") if line.startswith("imu: acceleration")]
+    assert len(found) == wrong, found
 
 
 def test_labels_that_are_missing_or_too_many_are_found():
@@ -194,7 +206,7 @@ def test_the_command_ends_with_1_and_a_line_for_each_problem(tmp_path):
     broken = call("check", "utd_mhad", "--root", tmp_path)
     assert broken.exit_code == 1
     told = [line for line in broken.stderr.splitlines() if line.startswith("problem: ")]
-    assert any("1 files or rows are missing or left out, the first: " in line for line in told)
+    assert any("1 files or rows are missing or damaged, the first: " in line for line in told)
     assert any("24 of 27 labels have no window" in line for line in told)
 
 

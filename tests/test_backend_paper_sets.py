@@ -324,7 +324,7 @@ def test_eyemu_trials(tmp_path, monkeypatch, caplog):
     write_table(tmp_path / "eyemu" / "flask2" / "data" / "gazeldataraw.pkl", cells, monkeypatch)
     found = eyemu.recordings(tmp_path)
     assert [r.person for r in found] == ["p00", "p01"]
-    assert len(found.skipped) == 2  # a tilt, and a trial that ends before its gesture
+    assert len(found.left_out) == 2 and not found.skipped  # a tilt, and a trial that ends before its gesture
     assert "2 left out" in caplog.text
     first = found[0]
     imu, gaze = of(first, "imu"), of(first, "gaze")
@@ -571,7 +571,7 @@ def test_ego4d_imu(tmp_path):
     found = ego4d_imu.recordings(tmp_path)
     (recording,) = found
     assert (recording.name, recording.person) == ("aaa", "p82")
-    assert [name.split("/")[-1] for name in found.skipped] == ["bbb.csv: no moments"]
+    assert [name.split("/")[-1] for name in found.left_out] == ["bbb.csv: no moments"]
     edges, labels = label(recording, "activity-recognition")
     assert [(edge - ORIGIN) / SECOND for edge in edges] == [0.5, 2.0, 3.0, 3.5, 3.7, 4.0]
     assert labels == ["wash-dishes-utensils-bakeware-etc", None, "use-phone", "use-phone", "use-phone"]
@@ -662,7 +662,7 @@ def test_kitti(tmp_path):
     write_drive(root, 9, maps=())
     found = kitti.recordings(tmp_path)
     assert [r.person for r in found] == ["2011_09_26_drive_0001", "2011_09_26_drive_0002"]
-    assert [name.split("/")[-1] for name in found.skipped] == ["2011_09_26_drive_0009_sync: no depth maps"]
+    assert [name.split("/")[-1] for name in found.left_out] == ["2011_09_26_drive_0009_sync: no depth maps"]
     first, t = found[0], stamps(20)[0]
     assert [track.stream.modality for track in first.tracks] == list(kitti.MODALITIES)
     image, camera, lidar = (of(first, name) for name in ("image", "camera", "lidar"))

@@ -594,6 +594,22 @@ def test_ctrl_c_while_data_are_loaded_says_that_nothing_is_lost(tmp_path):
     assert set(contents(tmp_path / "out")) == {"train.json"}  # so that it does
 
 
+@pytest.mark.parametrize("more", [[], ["--folds", "2"]])
+def test_ctrl_c_before_a_run_is_overwritten_says_that_it_is_there(tmp_path, monkeypatch, more):
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    begun(out / ("fold-0" if more else "."), motion_alone())
+    before = contents(out)
+    monkeypatch.setattr("backend.train.run.read_all", interrupt)
+    command = [*backend_train("sp-sw-har", tmp_path, out, "model.fusion=late")[3:], "--overwrite", *more]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 130
+    assert result.stderr.startswith(f"interrupted; the run in {out} is as it was")
+    assert contents(out) == before
+
+
 def test_ctrl_c_while_calibrating_keeps_every_step(tmp_path):
     write_publishers(tmp_path / "data", people=24)
     settings, out = ("steps=2", "phases=1", "validation=0.9"), tmp_path / "out"

@@ -157,6 +157,7 @@ async def test_a_scene_shows_estimates_beside_their_truth_and_ctrl_c_ends_it(sce
         async for message in client.messages:
             topic = topics.parse(str(message.topic))
             assert (topic.site, topic.group) == ("demo", scene)
+            assert topic.task in SHOWN[scene]
             published.add(topic.task)
             if published >= set(SHOWN[scene]):
                 break

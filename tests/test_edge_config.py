@@ -46,6 +46,8 @@ def test_a_file_says_it_all_and_paths_are_relative_to_it(toml, tmp_path):
 def test_the_path_of_a_recording_is_relative_to_the_settings_file(toml, tmp_path):
     toml.write_text(TOML.replace("options = { seed = 3 }", 'options = { path = "walk.csv" }'))
     assert load(toml).streams[0].options == {"path": str(tmp_path / "walk.csv")}
+    toml.write_text(TOML.replace("options = { seed = 3 }", 'options = { path = "" }'))
+    assert load(toml).streams[0].options == {"path": ""}  # the sensor says that it needs one
 
 
 def test_tls_files_are_relative_to_the_settings_file_unless_absolute(toml, tmp_path):

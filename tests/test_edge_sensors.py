@@ -234,6 +234,17 @@ def test_a_recording_that_cannot_have_a_window_says_why(tmp_path, n, step_ms, wo
         SENSORS["replay"]({"path": str(tmp_path / "short.csv")}, IMU, ManualClock())
 
 
+async def test_a_recording_with_a_long_pause_is_played(tmp_path):
+    """Twice two seconds, a hundred years apart: enough for windows, and no more memory than without a pause."""
+    t = [*range(0, 2000, 20), *range(3_155_760_000_000, 3_155_760_002_000, 20)]
+    rows = "".join(f"{ms},0,0,9.8,0,0,0\n" for ms in t)
+    (tmp_path / "a.csv").write_text("time (ms),acc_x,acc_y,acc_z,gyro_x,gyro_y,gyro_z\n" + rows)
+    stream = Stream("imu", "imu", "wrist")
+    sensor = SENSORS["replay"]({"path": str(tmp_path), "speed": 0, "start": "1970-01-02"}, stream, ManualClock())
+    sizes = [len(reading.t) for reading in [one async for one in sensor.readings()]]
+    assert sum(sizes) == 200 and max(sizes) == 13
+
+
 def test_a_recording_without_the_stream_says_what_it_holds(tmp_path):
     path = execution(tmp_path / "s01_01_sp.csv")
     with pytest.raises(ConfigError, match="it holds imu at pocket"):

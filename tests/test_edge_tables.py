@@ -198,7 +198,7 @@ def test_what_was_mended_is_counted_and_bunches_are_kept(tmp_path, caplog):
         ("foo,bar", ["0,1"], "no column of times among foo, bar; call it timestamp"),
         ("time,Linear Acceleration x,Linear Acceleration y", ["0,1,2"], "columns time, Linear"),
         (f"time,{NAMES}", ["0,1,2"], "line 2: 3 columns, fewer than the header has"),
-        (f"time,{NAMES}", [*still([0]), "x"], "line 3"),
+        (f"time,{NAMES}", [*still([0]), "1,2", *still([1])], "line 3"),
         (f"time,{NAMES}", still([0, "yesterday"]), "column of times: .*yesterday"),
         (f"time,{NAMES}", still([0, "nan"]), "column of times: 'nan' is no time"),
         (f"time (h),{NAMES}", still([0]), r"column time \(h\): its unit is none of s, ms, us, ns"),
@@ -212,6 +212,28 @@ def test_what_cannot_be_used_is_one_line_that_says_what_was_found(tmp_path, head
     with pytest.raises(DataError, match=words) as caught:
         read(written(tmp_path / "a.csv", header, rows))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("cut_short", ["40,0,0", "40,0,0,9.8,0,0,-"])
+def test_a_last_line_that_is_cut_short_is_left_out_and_told(tmp_path, caplog, cut_short):
+    table = read(written(tmp_path / "a.csv", f"time (ms),{NAMES}", [*still([0, 20]), cut_short]))
+    assert table.t.tolist() == [0, 20_000_000]
+    (record,) = caplog.records
+    assert "a.csv: line 4: " in record.message and "left out" in record.message
+
+
+def test_rows_without_a_time_are_left_out_and_told(tmp_path, caplog):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    t = [1_700_000_000_000 + 20 * i for i in range(100)]
+    t[3] = t[7] = None
+    names = {name: np.ones(100) for name in IMU.channels}
+    pq.write_table(
+        pa.table({"timestamp": t, "exec": [1] * 100, "device": ["sw"] * 100, **names}), tmp_path / "s01.parquet"
+    )
+    (track,) = tracks(tmp_path / "s01.parquet")
+    assert (track.samples, track.start) == (98, T0)
+    (record,) = caplog.records
+    assert "s01.parquet: 2 of 100 rows lack timestamp" in record.message and "the first is row 4" in record.message
 
 
 def test_other_bytes_are_no_table(tmp_path):

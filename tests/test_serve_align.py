@@ -22,6 +22,7 @@ class Bench:
         groups: dict[str, list[str]] | None = None,
         closed: dict[GroupKey, int] | None = None,
         lateness_s: float = 1.0,
+        max_groups: int = 10_000,
     ) -> None:
         self.now = 0.0
         self.aligner = Aligner(
@@ -31,6 +32,7 @@ class Bench:
             lateness_s=lateness_s,
             idle_s=5.0,
             clock=lambda: self.now,
+            max_groups=max_groups,
         )
         self.seq = 0
 
@@ -180,7 +182,7 @@ def test_a_second_window_of_a_slot_and_a_refused_one_are_committed_without_a_mom
     bench = Bench()
     bench.online("a"), bench.online("b")
     bench.window("a", 0)
-    assert shape(bench.window("a", 0)) == [(None, (), "late")]
+    assert shape(bench.window("a", 0)) == [(None, (), "twice")]
     receipt = Receipt(Sender("s", "a", "e"), 9, "imu", 0)
     assert shape(bench.aligner.add(Accepted(receipt, None))) == [(None, (), "unusable")]
 
@@ -294,6 +296,26 @@ def test_a_recording_that_is_played_long_after_is_told_once_and_a_resend_is_not(
     assert [c.by for slot in (10, 11) for c in bench.window("a", slot)] == ["late", "late"]
     (record,) = caplog.records
     assert "'s/a/imu'" in record.message and "4995 s older" in record.message and "--now" in record.message
+    assert "what a device has kept while it was cut off" in record.message
+
+
+def test_a_second_window_of_a_slot_is_told_once_and_is_not_late(caplog: pytest.LogCaptureFixture):
+    bench = Bench({"home": ["a", "b"]})
+    for slot in (5, 6):
+        assert bench.window("a", slot) == []
+        assert [c.by for c in bench.window("a", slot)] == ["twice"]
+    (record,) = caplog.records
+    assert "'s/a/imu': two windows of slot 5" in record.message
+
+
+def test_groups_beyond_the_limit_are_told_once_and_are_not_late(caplog: pytest.LogCaptureFixture):
+    bench = Bench({}, max_groups=1)
+    bench.online("b")
+    for device in ("c", "d", "d"):
+        bench.online(device)
+        assert [c.by for c in bench.window(device, 5)] == ["unfollowed"]
+    (record,) = caplog.records
+    assert "group 'c' is one more than the 1 that are followed" in record.message
 
 
 def test_a_stream_that_is_late_by_seconds_again_and_again_is_told_and_a_few_are_not(caplog: pytest.LogCaptureFixture):

@@ -101,7 +101,18 @@ def test_settings_are_layered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("IOTLM_SERVE_LATENESS_S", "3")
     config = load(file, {"lateness_s": 4})
     assert (config.broker.port, config.broker.host, config.lateness_s) == (1999, "environment", 4)
-    assert config.groups == {"home": ["watch", "phone"]}
+    assert config.groups["home"].devices == ["watch", "phone"]
+
+
+def test_tasks_are_named_for_all_groups_and_for_one(tmp_path: Path):
+    file = tmp_path / "serve.toml"
+    file.write_text('tasks = ["a"]\n[groups]\nhome = ["x"]\n[groups.kitchen]\ndevices = ["y"]\ntasks = ["b"]\n')
+    config = load(file, {"groups": {"kitchen": {"devices": ["z"]}}})
+    assert config.tasks == ["a"]
+    assert {name: (group.devices, group.tasks) for name, group in config.groups.items()} == {
+        "home": (["x"], None),
+        "kitchen": (["z"], ["b"]),
+    }
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,9 @@ from backend.serve.align import Closed, GroupKey
 from backend.serve.config import load
 from backend.serve.engine import Engine
 from backend.serve.pipeline import Pipeline
-from backend.serve.store import WINDOWS, GroupState, Store
+from backend.serve.store import DECISIONS, WINDOWS, GroupState, Store
 from broker import topics
+from broker.errors import ConfigError
 from broker.link import Link, Message, MqttLink
 from broker.memory import Faults, MemoryBroker, MemoryLink
 from broker.messages import Event, Frame, decode_event, encode_json
@@ -92,6 +93,29 @@ async def test_two_devices_of_a_group_become_events(tmp_path: Path):
         assert {e.group for e in live} == {"home"}
         assert set(live[0].attribution) == {"watch/imu", "phone/imu"}
         assert "watch/imu/imu.rms" in live[0].facts
+
+
+async def test_only_the_tasks_of_a_group_are_decided_and_a_window_sent_twice_is_counted(tmp_path: Path):
+    broker, store = MemoryBroker(), Store(f"sqlite:///{tmp_path}/s.db")
+    flags = {"groups": {"home": ["watch", "absent"], "phone": {"tasks": []}}, "idle_s": 0.5}  # so moments stay open
+    async with (
+        MemoryLink(broker) as a,
+        MemoryLink(broker) as b,
+        serving(MemoryLink(broker), store, small_model(), **flags) as pipeline,
+    ):
+        twice = [imu_frame(1, 0), imu_frame(2, 1), imu_frame(3, 1), imu_frame(4, 2)]
+        watch, phone = Device(a, "s", "watch", twice), Device(b, "s", "phone", recording(2, 4))
+        await asyncio.wait_for(asyncio.gather(watch.run(), phone.run()), 30)
+        text = generate_latest(pipeline._metrics.registry).decode()
+    assert {row.group for row in rows(store, DECISIONS)} == {"home"}
+    assert 'iotlm_unplaced_windows_total{reason="twice"} 1.0' in text
+
+
+def test_a_task_that_the_model_does_not_know_is_one_line(tmp_path: Path):
+    store = Store(f"sqlite:///{tmp_path}/s.db")
+    for flags, where in (({"tasks": ["gaze"]}, "tasks"), ({"groups": {"a": {"tasks": ["gaze"]}}}, "groups.a.tasks")):
+        with pytest.raises(ConfigError, match=f"^{where}: the model knows no 'gaze'; it knows activity-recognition$"):
+            Pipeline(load(None, flags), MemoryLink(MemoryBroker()), small_model(), store, new_metrics())
 
 
 async def test_faulty_links_and_restarts_change_nothing(tmp_path: Path):

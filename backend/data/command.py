@@ -103,6 +103,9 @@ def check(name: Name, root: Root = None) -> None:
     console.print(f"{name}: {_held(report.holding, row.unit)}; {row.licence}", highlight=False, soft_wrap=True)
     if report.short:
         console.print(f"{report.short} recordings are shorter than a window", highlight=False)
+    if report.left_out:
+        told = f"{len(report.left_out)} are left out, as the set's reader means to, the first: {report.left_out[0]}"
+        console.print(told, highlight=False, soft_wrap=True, markup=False)
     for table in (_senses(report), _numbers(report), _truths(report)):
         if table.rows:
             console.print(table)

@@ -27,7 +27,7 @@ from backend.data import (
     sequence,
     synthetic,
 )
-from backend.data.plausible import MODALITY_RULES, TASK_RULES, Rule
+from backend.data.plausible import TASK_RULES, Rule, rules
 from backend.tasks import TASKS, Classification
 from broker.errors import ConfigError, DataError
 from broker.modalities import READABLE
@@ -104,7 +104,9 @@ class Truth:
 
 @dataclass
 class Report:
-    """What `inspect` found. `problems` has a line for each thing that is wrong: none for a set that is whole."""
+    """What `inspect` found. `problems` has a line for each thing that is wrong: none for a set that is whole, of which
+    `left_out` is no part.
+    """
 
     name: str
     holding: Holding
@@ -112,6 +114,7 @@ class Report:
     truths: dict[str, Truth]
     short: int
     skipped: tuple[str, ...]
+    left_out: tuple[str, ...]
     problems: list[str]
 
 
@@ -183,7 +186,7 @@ def inspect(name: str, recordings: Recordings, done: Callable[[], object] = lamb
             problems.append(f"{recording.name}: {error}")
         done()
     held = holding(recording for recording in recordings if all(len(track.t) for track in recording.tracks))
-    report = Report(name, held, senses, truths, short, recordings.skipped, problems)
+    report = Report(name, held, senses, truths, short, recordings.skipped, recordings.left_out, problems)
     problems += _wrong(report, row, recordings)
     return report
 
@@ -205,7 +208,7 @@ def _sense(sense: Sense, recording: Recording, track: Track) -> None:
         sense.rates.append(rate)
         if not row.min_rate / SLACK <= rate <= row.max_rate * SLACK:
             sense.off_rate.append(where)
-    sense.measured = sense.measured or [Measured(rule) for rule in MODALITY_RULES[row.name]]
+    sense.measured = sense.measured or [Measured(rule) for rule in rules(row.name, recording.dataset)]
     found: dict[str, list[float]] = defaultdict(list)
     for rows, values in _chunks(track):
         finite = np.isfinite(values)
@@ -258,7 +261,7 @@ def _wrong(report: Report, row: Dataset, recordings: Recordings) -> Iterator[str
     if twice:
         yield f"{len(twice)} names of recordings are not unique, for example {twice[0]}"
     if report.skipped:
-        yield f"{len(report.skipped)} files or rows are missing or left out, the first: {report.skipped[0]}"
+        yield f"{len(report.skipped)} files or rows are missing or damaged, the first: {report.skipped[0]}"
     for modality, sense in report.senses.items():
         yield from _wrong_sense(modality, sense, row)
     for task, truth in report.truths.items():

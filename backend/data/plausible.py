@@ -150,6 +150,9 @@ _COLOURS = (
     Rule("contrast", _contrast, 0.01, 2.0, "", "is the picture empty?", np.max),
 )
 _TURNS = Rule("turn rate", _norm(3), 0.0, 15.0, "rad/s", "is it in degrees per second (multiply by pi / 180)?")
+_LINEAR = Rule(
+    "acceleration without gravity", _norm(0), 0.0, 8.0, "m/s2", "the set should have none: is gravity of 9.8 in it?"
+)
 
 MODALITY_RULES: dict[str, tuple[Rule, ...]] = {
     "imu": (
@@ -203,3 +206,12 @@ TASK_RULES: dict[str, tuple[Rule, ...]] = {
     "3d-reconstruction": (Rule("largest coordinate", _known, 0.03, 20.0, "m", _MM),),
 }
 """By task, for its truth (n, D), NaN where unknown."""
+
+WITHOUT_GRAVITY = frozenset({"eyemu", "dip_imu"})
+"""Data sets whose publishers took gravity out of acceleration."""
+
+
+def rules(modality: str, dataset: str) -> tuple[Rule, ...]:
+    """Those of a modality, as a data set has it."""
+    known = MODALITY_RULES[modality]
+    return (_LINEAR, *known[1:]) if modality == "imu" and dataset in WITHOUT_GRAVITY else known

@@ -111,11 +111,13 @@ class Recording:
 
 
 class Recordings(list[Recording]):
-    """What a dataset's reader found. `skipped` names the rows and clips that a damaged or partial set lacks."""
+    """What a dataset's reader found. `skipped` names the rows and clips that a damaged or partial set lacks, `left_out`
+    what a whole set has and the reader does not take.
+    """
 
-    def __init__(self, found: Iterable[Recording], skipped: Iterable[str] = ()) -> None:
+    def __init__(self, found: Iterable[Recording], skipped: Iterable[str] = (), left_out: Iterable[str] = ()) -> None:
         super().__init__(found)
-        self.skipped = tuple(skipped)
+        self.skipped, self.left_out = tuple(skipped), tuple(left_out)
 
 
 @dataclass(frozen=True)

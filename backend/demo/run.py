@@ -147,7 +147,8 @@ def _start(processes: Processes, mqtt: int, http: int, wanted: Demo) -> None:
     _wait_listening(processes, mqtt)
     group, devices = (show.scene, tuple(show.devices)) if isinstance(show, Plan) else _RECORDED
     settings = folder / "serve.toml"
-    settings.write_text(_serve_toml(folder, mqtt, http, group, devices))
+    told = tuple(show.tasks) if isinstance(show, Plan) else None
+    settings.write_text(_serve_toml(folder, mqtt, http, group, devices, told))
     model = [] if wanted.checkpoint is None else ["--checkpoint", str(wanted.checkpoint)]
     processes.start("backend", "backend.cli", "serve", "--config", str(settings), *model)
     if not isinstance(show, Plan):
@@ -175,9 +176,14 @@ async def _watch(view: View, processes: Processes, mqtt: int, seconds: float | N
                 await following
 
 
-def _serve_toml(folder: Path, mqtt: int, http: int, group: str, devices: tuple[str, ...]) -> str:
+def _serve_toml(
+    folder: Path, mqtt: int, http: int, group: str, devices: tuple[str, ...], told: tuple[str, ...] | None
+) -> str:
+    """The backend's settings; `told` are the tasks of a scene, of recordings all are."""
     fused = ", ".join(f'"{name}"' for name in devices)
+    tasks = "" if told is None else "tasks = [{}]\n\n".format(", ".join(f'"{name}"' for name in told))
     return f"""\
+{tasks}\
 [broker]
 host = "127.0.0.1"
 port = {mqtt}

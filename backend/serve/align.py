@@ -36,7 +36,12 @@ _LATE_AGAIN = (
 )
 _TOO_LATE = (
     "a window is {behind_s:.0f} s older than the newest moment decided for group {group!r}: it is committed and raises "
-    "no event. Send a recording with `edge replay --now`, or to a site of its own"
+    "no event. So is what a device has kept while it was cut off; a recording is sent with `edge replay --now`, or "
+    "to a site of its own"
+)
+_FULL = "group {group!r} is one more than the {most} that are followed: its windows are committed and raise no event"
+_TWICE = (
+    "two windows of slot {slot}: the first one counts; do two programs send under one name, or has the rate changed?"
 )
 
 
@@ -51,8 +56,9 @@ class GroupKey(NamedTuple):
 class Closed:
     """What is to be committed together: a moment, or None for windows that belong to no moment.
 
-    `by` is complete, watermark, overdue, idle, late, unusable, or `gone`: the group's devices are all offline and
-    silent, so its episodes are over.
+    `by` is complete, watermark, overdue or idle; without a moment late, unusable, unfollowed (more groups than the
+    limit), twice (the moment has this stream's window), or `gone`: the group's devices are all offline and silent, so
+    its episodes are over.
     """
 
     group: GroupKey
@@ -125,7 +131,7 @@ class Aligner:
             group's: its unacknowledged frames fill its sender's window, and none of its own can open that again.
         idle_s: wall time without any window after which a group's moments close.
         clock: monotonic seconds.
-        max_groups: groups kept at most; further ones are not followed (their windows count as late).
+        max_groups: groups kept at most; further ones are not followed.
         notices: where a person is told why a stream's windows lead to nothing.
     """
 
@@ -146,6 +152,7 @@ class Aligner:
         self._lateness_s, self._idle_s, self._max_wait_s = lateness_s, idle_s, max(max_wait_s, lateness_s)
         self._notices = notices or Notices()
         self._lateness_slots = round(lateness_s * 1e9 / hop_ns)
+        self._full = False  # whether a group has been turned away
         self._groups = {
             key: _Group(slot, set(grouping.members(key)), active=clock(), gone=False) for key, slot in closed.items()
         }
@@ -184,7 +191,7 @@ class Aligner:
             return [Closed(key, None, (receipt,), "unusable")]
         group, slot = self._group(key), window.t0 // self._hop_ns
         if group is None:
-            return [Closed(key, None, (receipt,), "late")]
+            return [Closed(key, None, (receipt,), "unfollowed")]
         if why := self._refusal(key, group, window, slot):
             return [Closed(key, None, (receipt,), why)]
         now = self._clock()
@@ -215,6 +222,10 @@ class Aligner:
         group = self._groups.get(key)
         if group is None and len(self._groups) < self._max_groups:
             group = self._groups[key] = _Group(-1, set(self._grouping.members(key)))
+        elif group is None and not self._full:
+            self._full = True
+            words = _FULL.format(group=key.group, most=self._max_groups)
+            self._notices.say(f"{key.site}/{key.group}", "groups", f"{words}; see limits.devices")
         return group
 
     def _close(self, key: GroupKey, group: _Group) -> list[Closed]:
@@ -275,7 +286,10 @@ class Aligner:
             self._notices.say(stream, "streams", f"group {key.group!r} has {_MAX_STREAMS} streams and takes no more")
             return "unusable"
         held = group.open.get(slot)
-        return "late" if held and window.key in held.windows else None  # the grid holds one window of a slot
+        if held and window.key in held.windows:  # the grid holds one window of a slot
+            self._notices.say(stream, "twice", _TWICE.format(slot=slot))
+            return "twice"
+        return None
 
     @staticmethod
     def _has_passed(group: _Group, name: str, slot: int) -> bool:

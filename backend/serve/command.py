@@ -50,7 +50,7 @@ def serve(
         pairs = [text.partition("=") for text in group]
         if bad := [name for name, _, members in pairs if not members]:
             raise ConfigError(f"--group {bad[0]!r}: write NAME=DEVICE,DEVICE")
-        flags["groups"] = {name: members.split(",") for name, _, members in pairs}
+        flags["groups"] = {name: {"devices": members.split(",")} for name, _, members in pairs}
     if not quiet:
         for name in ("backend", "broker"):
             logging.getLogger(name).setLevel(logging.INFO)

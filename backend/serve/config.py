@@ -5,11 +5,15 @@ checkpoint = "runs/home"        # a folder; left out: the bundled model
 lateness_s = 1.0                # how long a moment waits for a stream that is silent
 max_wait_s = 30.0               # how long a moment waits for a stream that delivers, but is behind
 idle_s = 5.0                    # silence after which what is open is closed
+tasks = ["event-detection"]     # what is told of all groups; left out: every task that the model knows
 update_s = 10.0                 # an event that goes on is told again this often; 0: never
 [broker]
 host = "127.0.0.1"              # port, username, password, ca, cert, key
 [groups]
 home = ["watch", "phone"]       # devices fused together; any other device is a group of its own
+[groups.kitchen]                # the same, and of this group only these tasks
+devices = ["camera", "oven"]
+tasks = ["activity-recognition"]
 [batch]
 size = 64                       # moments; deadline_ms: longest wait for a full batch under load
 [store]
@@ -25,7 +29,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from backend.serve.ingest import Limits
@@ -82,6 +86,21 @@ class LimitsConfig(Section):
         return Limits(**self.model_dump())
 
 
+class GroupConfig(Section):
+    """Devices fused together, and the tasks told of them; a list alone names the devices.
+
+    A group without devices is that of the device of its name.
+    """
+
+    devices: list[str] = Field(default_factory=list)
+    tasks: list[str] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _devices_alone(cls, value: Any) -> Any:
+        return {"devices": value} if isinstance(value, list) else value
+
+
 class ServeConfig(BaseSettings):
     """Everything that `backend serve` can be told."""
 
@@ -95,7 +114,8 @@ class ServeConfig(BaseSettings):
     max_wait_s: float = Field(default=30.0, gt=0)
     update_s: float = Field(default=10.0, ge=0)
     broker: ServeBrokerConfig = ServeBrokerConfig()
-    groups: dict[str, list[str]] = Field(default_factory=dict)
+    tasks: list[str] | None = None
+    groups: dict[str, GroupConfig] = Field(default_factory=dict)
     batch: BatchConfig = BatchConfig()
     store: StoreConfig = StoreConfig()
     http: HttpConfig = HttpConfig()
@@ -108,13 +128,13 @@ class ServeConfig(BaseSettings):
 
     @field_validator("groups")
     @classmethod
-    def _groups(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
+    def _groups(cls, value: dict[str, GroupConfig]) -> dict[str, GroupConfig]:
         seen: dict[str, str] = {}
-        for group, devices in value.items():
-            _name(group, "group")
-            for device in devices:
-                if (other := seen.setdefault(_name(device, "device"), group)) != group:
-                    raise ValueError(f"device {device!r} is in {other!r} and in {group!r}; a device has one group")
+        for name, group in value.items():
+            _name(name, "group")
+            for device in group.devices:
+                if (other := seen.setdefault(_name(device, "device"), name)) != name:
+                    raise ValueError(f"device {device!r} is in {other!r} and in {name!r}; a device has one group")
         return value
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -73,12 +73,21 @@ class Engine:
         groups: states at the last commit.
         hop_ns: length of a slot.
         update_s: event time between two updates of an episode that goes on; 0 for none.
+        tasks_of: by a group's name the tasks whose answers count; all of the model's if not given.
     """
 
     def __init__(
-        self, model: Model, groups: Mapping[GroupKey, GroupState], metrics: Metrics, *, hop_ns: int, update_s: float
+        self,
+        model: Model,
+        groups: Mapping[GroupKey, GroupState],
+        metrics: Metrics,
+        *,
+        hop_ns: int,
+        update_s: float,
+        tasks_of: Callable[[str], Collection[str]] | None = None,
     ) -> None:
         self._model, self._metrics, self._hop_ns, self._update_s = model, metrics, hop_ns, update_s
+        self._tasks_of = tasks_of or (lambda _: model.tasks)
         classifications = {n: task for n, task in model.tasks.items() if isinstance(task, Classification)}
         self._rules = {n: served_rule(task.rule, model.thresholds.get(n)) for n, task in classifications.items()}
         self._none = {n: task.none_label for n, task in classifications.items()}
@@ -126,7 +135,14 @@ class Engine:
             found = self._model.decide(contexts)
         except Exception:
             found = [self._decide_one(context) for context in contexts]
-        return [{task: answer for task, answer in answers.items() if _is_finite(answer)} for answers in found]
+        return [
+            {
+                task: answers[task]
+                for task in self._tasks_of(moment.group)
+                if task in answers and _is_finite(answers[task])
+            }
+            for moment, answers in zip(moments, found, strict=True)
+        ]
 
     def _encode(self, moments: Sequence[Moment]) -> list[list[StreamTokens]]:
         windows = [window for moment in moments for window in moment.windows]

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 
 from sqlalchemy.exc import OperationalError
@@ -23,7 +23,7 @@ from backend.serve.ingest import Ingest, Sender, Verdict
 from backend.serve.notices import Notices
 from backend.serve.store import Commit, Store
 from broker import topics
-from broker.errors import LinkDown, MessageError
+from broker.errors import ConfigError, LinkDown, MessageError
 from broker.link import Link, Message
 from broker.messages import Ack, Estimate, Event, decode_status, encode_json
 from broker.modalities import MODALITIES
@@ -67,7 +67,7 @@ class Pipeline:
         snapshot, notices = store.load(), Notices()
         self.ingest = Ingest(snapshot.marks, metrics, model.check, now, config.limits.limits(), notices)
         self.aligner = Aligner(
-            Grouping(config.groups),
+            Grouping({name: group.devices for name, group in config.groups.items()}),
             {key: state.slot for key, state in snapshot.groups.items()},
             hop_ns=HOP_NS,
             lateness_s=config.lateness_s,
@@ -78,7 +78,9 @@ class Pipeline:
             notices=notices,
         )
         self.batcher: Batcher[Closed] = Batcher(config.batch.size, config.batch.deadline_ms / 1e3, clock)
-        self.engine = Engine(model, snapshot.groups, metrics, hop_ns=HOP_NS, update_s=config.update_s)
+        self.engine = Engine(
+            model, snapshot.groups, metrics, hop_ns=HOP_NS, update_s=config.update_s, tasks_of=_tasks_of(config, model)
+        )
         self._again: set[Sender] = set()  # senders to whom their watermark is to be told again
         self._speaking = asyncio.Lock()  # events leave in the order of their offsets
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="engine")
@@ -195,7 +197,10 @@ class Pipeline:
             self._metrics.events.labels(event.task, event.phase).inc()
         for closed in batch:
             if closed.moment is None:
-                self._metrics.late_windows.inc(len(closed.receipts) if closed.by == "late" else 0)
+                if closed.by == "late":
+                    self._metrics.late_windows.inc(len(closed.receipts))
+                elif closed.receipts:
+                    self._metrics.unplaced.labels(closed.by).inc(len(closed.receipts))
                 continue
             self._metrics.moments.labels(closed.by).inc()
             length_s = max(MODALITIES[window.modality].window_s for window in closed.moment.windows)
@@ -234,3 +239,22 @@ class Pipeline:
                 ack = encode_json(Ack(sender.epoch, watermark))
                 await self._link.publish(topics.acks(sender.site, sender.device), ack)
                 self._metrics.acks.inc()
+
+
+def _tasks_of(config: ServeConfig, model: Model) -> Callable[[str], Collection[str]]:
+    """From a group's name to the tasks that are told of it: what the settings name, else all that the model knows.
+
+    Raises:
+        ConfigError: the settings name a task that the model does not know.
+    """
+    named = {"tasks": config.tasks} | {f"groups.{name}.tasks": group.tasks for name, group in config.groups.items()}
+    for where, tasks in named.items():
+        if unknown := [task for task in tasks or () if task not in model.tasks]:
+            raise ConfigError(f"{where}: the model knows no {unknown[0]!r}; it knows {', '.join(model.tasks)}")
+    everywhere = tuple(model.tasks) if config.tasks is None else config.tasks
+
+    def of(group: str) -> Collection[str]:
+        own = config.groups[group].tasks if group in config.groups else None
+        return everywhere if own is None else own
+
+    return of

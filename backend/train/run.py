@@ -66,9 +66,11 @@ def train(
     try:
         splits = split_all(config, read_all(config, root, console))
         _loss_weights(splits, config)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         if not there:
             agree(config, out)  # as a run of no steps, so that --resume goes on
+        elif overwrite:
+            stop.args = (_untouched(out),)
         raise
     if not resume:
         make_room(out, there)
@@ -110,10 +112,15 @@ def train_folds(
     if config.seed + seeds > SEEDS:
         raise ConfigError(f"--seeds {seeds} from seed {config.seed} on: the last would be beyond {SEEDS - 1}; use less")
     there = standing(out, resume, overwrite, folds=True)
-    found = read_all(config, root, console)
-    check_folds(config, found)
-    for fold in range(config.folds):
-        _loss_weights(split_all(replace(config, fold=fold), found), config)
+    try:
+        found = read_all(config, root, console)
+        check_folds(config, found)
+        for fold in range(config.folds):
+            _loss_weights(split_all(replace(config, fold=fold), found), config)
+    except KeyboardInterrupt as stop:
+        if there and overwrite:
+            stop.args = (_untouched(out),)
+        raise
     if not resume:
         make_room(out, there)
     tested: dict[int, list[dict[str, Any]]] = {}
@@ -189,6 +196,11 @@ def make_room(out: Path, there: Iterable[Path]) -> None:
     for path in there:
         path.unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)
+
+
+def _untouched(out: Path) -> str:
+    """What a KeyboardInterrupt says where an old run was to be removed, and was not yet."""
+    return f"the run in {out} is as it was; the same command removes it and begins anew"
 
 
 def _run_files(out: Path, *, folds: bool) -> list[Path]:

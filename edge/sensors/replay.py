@@ -9,6 +9,7 @@ import logging
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ from edge.sensors.options import choose, choose_time
 from edge.sensors.tables import ACCELERATION, IMU, TURNING, Table, find_columns, joined, read, tidied
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from edge.clock import Clock
     from edge.windows import Stream
 
@@ -35,6 +38,7 @@ DEVICES = {"sw": ("watch", "wrist"), "sp": ("phone", "pocket")}
 _NAMED = 3  # of the files that are not played, so many are named
 _PAUSE_NS = 3 * SECOND  # between two recordings that are played one after the other
 _CHUNK_NS = SECOND // 4
+_SPARSE = 3  # times slower than the modality's lowest rate: further apart, samples cover nothing
 _EXECUTION = re.compile(r"(?P<run>.+_\d+)_(?P<device>sp|sw)")
 _APPS = (("TotalAcceleration.csv", "Gyroscope.csv"), ("Accelerometer.csv", "Gyroscope.csv"))  # Sensor Logger, phyphox
 
@@ -43,7 +47,8 @@ _APPS = (("TotalAcceleration.csv", "Gyroscope.csv"), ("Accelerometer.csv", "Gyro
 class Track:
     """One device's part of one recording, `start` to `end` in ns UTC.
 
-    `device` and `placement` are empty where the file does not tell. `chunks` reads its `samples`.
+    `device` and `placement` are empty where the file does not tell. `chunks` reads its `samples`, which are near enough
+    to one another for `covered` ns of the time; the rest are pauses.
     """
 
     recording: str
@@ -53,6 +58,7 @@ class Track:
     start: int
     end: int
     samples: int
+    covered: int
     chunks: Callable[[], Iterator[Reading]]
 
 
@@ -148,9 +154,12 @@ def why_no_window(stream: "Stream", parts: Sequence[Part]) -> str:
     """Why the parts of one stream cannot have a window, as far as can be told before they are read; else empty."""
     row, samples = stream.row, sum(part.track.samples for part in parts)
     seconds = sum(part.track.end - part.track.start for part in parts) / SECOND
+    covered = sum(part.track.covered for part in parts) / SECOND
     if seconds + 2 / row.min_rate < stream.window_s:  # a run covers a little before its first and after its last sample
         return f"{seconds:.3g} s of {stream.modality} are shorter than one window of {stream.window_s:g} s"
-    if samples < seconds * row.min_rate / 3:  # further apart than that, samples cover nothing
+    if covered + 2 / row.min_rate < stream.window_s / 2:  # as much as a window needs
+        if samples >= seconds * row.min_rate / _SPARSE:
+            return f"pauses part the samples of {stream.modality}; they cover less than half of every window"
         rate = f"{samples / seconds:.3g} samples a second of {stream.modality}"
         return f"{rate}; it takes {row.min_rate:g} to {row.max_rate:g}"
     return ""
@@ -209,12 +218,13 @@ def _of_arrays(about: tuple[str, str, str, str], t: NDArray[np.int64], values: N
     """A track of samples in memory, in order of time."""
 
     def chunks() -> Iterator[Reading]:
-        edges = np.unique(np.searchsorted(t, np.arange(t[0], t[-1] + _CHUNK_NS, _CHUNK_NS)))
-        for i, j in zip(edges, [*edges[1:], len(t)], strict=True):
-            if i < j:
-                yield Reading(t[i:j], values[i:j])
+        edges = [0, *(np.flatnonzero(np.diff((t - t[0]) // _CHUNK_NS)) + 1), len(t)]
+        for i, j in pairwise(edges):
+            yield Reading(t[i:j], values[i:j])
 
-    return Track(*about, int(t[0]), int(t[-1]), len(t), chunks)
+    steps = np.diff(t)
+    near = steps <= _SPARSE * SECOND / MODALITIES[about[2]].min_rate
+    return Track(*about, int(t[0]), int(t[-1]), len(t), int(steps[near].sum()), chunks)
 
 
 def _csv(path: Path, start: int | None, after: int = 0) -> Track:
@@ -258,6 +268,7 @@ def _parquet(path: Path) -> list[Track]:
         columns = find_columns(path, table.column_names)
         if columns.channels != IMU.channels:
             raise ValueError(f"it has no more than {', '.join(columns.channels)}")
+        table = _known(path, table, [table.column_names[columns.time], "exec", "device"])
         runs, device = table["exec"].to_numpy(), np.array(table["device"].to_pylist())
     except (KeyError, OSError, ValueError) as error:
         raise DataError(f"{path}: not a person's sp_sw_har recording: {error}") from None
@@ -272,6 +283,17 @@ def _parquet(path: Path) -> list[Track]:
                     _of_arrays((f"{path.stem}_{run:02d}", name, "imu", placement), *tidied(path, t[part], values[part]))
                 )
     return found
+
+
+def _known(path: Path, table: "pa.Table", needed: Sequence[str]) -> "pa.Table":
+    """The rows that have all that is needed; those without are told in one warning."""
+    known = np.logical_and.reduce([table[name].is_valid().to_numpy() for name in needed])
+    if not known.all():
+        log.warning(
+            "%s: %d of %d rows lack %s and are left out, the first is row %d",
+            *(path, np.count_nonzero(~known), len(known), " or ".join(needed), int(known.argmin()) + 1),
+        )
+    return table.filter(known)
 
 
 def _sound(path: Path, start: int) -> Track:
@@ -292,8 +314,8 @@ def _sound(path: Path, start: int) -> Track:
                 heard += len(block)
                 yield Reading(t, block[:, None])
 
-    end = start + round(info.frames / info.samplerate * SECOND)
-    return Track(path.stem, "", "audio", "room", start, end, info.frames, chunks)
+    lasts = round(info.frames / info.samplerate * SECOND)
+    return Track(path.stem, "", "audio", "room", start, start + lasts, info.frames, lasts, chunks)
 
 
 def _converted(path: Path, rate: int, wanted: int) -> Iterator[NDArray[np.float32]]:

@@ -227,16 +227,26 @@ def joined(acceleration: Table, turning: Table) -> Table:
 def _cells(
     path: Path, rows: Iterator[list[str]], columns: Columns, *, decimal_comma: bool
 ) -> Iterator[tuple[str, list[float]]]:
-    """The time, as written, and the channels of each row; an empty cell is NaN."""
+    """The time, as written, and the channels of each row; an empty cell is NaN.
+
+    A last row that cannot be read was cut short, and is left out; the log says so.
+    """
+    line, bad = 1, None
     for line, row in enumerate(rows, 2):
         cells = [cell.replace(",", ".") for cell in row] if decimal_comma else row
+        if bad and row:
+            raise bad
         try:
             if row:
                 yield cells[columns.time].strip(), [float(cells[place].strip() or "nan") for place in columns.places]
         except ValueError as error:
-            raise DataError(f"{path}: line {line}: {error}") from None
+            bad = DataError(f"{path}: line {line}: {error}")
         except IndexError:
-            raise DataError(f"{path}: line {line}: {len(row)} columns, fewer than the header has") from None
+            bad = DataError(f"{path}: line {line}: {len(row)} columns, fewer than the header has")
+    if bad and line == 2:
+        raise bad
+    if bad:
+        log.warning("%s; it is the last line, cut short, and is left out", bad)
 
 
 def _split(cell: str) -> tuple[list[str], str]:

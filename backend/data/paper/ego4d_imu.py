@@ -49,18 +49,18 @@ TIME = "canonical_timestamp_ms"
 def recordings(root: Path) -> Recordings:
     """One recording per video with moments, imu of "camera"; `root` is the set's folder or its parent.
 
-    `skipped` names the videos without. Raises DataError where nothing is found, or annotations or metadata are missing
+    `left_out` names the videos without. Raises DataError where nothing is found, or annotations or metadata are missing
     or damaged; a damaged table of samples is told when it is used.
     """
     files = SET.files(root)
     folder = files[0].parents[1]
     moments = _moments(folder / "annotations")
     videos = _videos(folder)
-    found, skipped = [], []
+    found, left_out = [], []
     for path in files:
         segments = _segments(moments.get(path.stem, []), path)
         if segments is None:
-            skipped.append(f"{path}: no moments")
+            left_out.append(f"{path}: no moments")
             continue
         person, duration = videos.get(path.stem, (None, np.inf))
         t = whole(partial(_times, path, duration), dtype=np.int64)
@@ -70,7 +70,7 @@ def recordings(root: Path) -> Recordings:
         found.append(Recording(path.stem, NAME, who, (track,), {"activity-recognition": segments}))
     if not found:
         raise DataError(f"{folder / 'imu'}: no table is of a video with moments; get more of the set from {SOURCE}")
-    return gathered(folder, found, skipped)
+    return gathered(folder, found, left_out=left_out)
 
 
 def _json(path: Path) -> Any:

@@ -7,8 +7,9 @@ A trial has a subject, a target gesture 0..8 and a target on the screen in 0..1,
 histories up to then: IMU (3 kinds, 3 axes, n) at 60 Hz, and features of the eyes (m, 26) about every 100 ms. As in the
 publishers' notebooks the two cover the same time, of which the first 12 steps of the slow one are the look at the
 target and the rest is the gesture; trials with no more than 70 samples of gesture, and the two tilts, are left out.
-The page (`accel.js`) takes acceleration without gravity (m/s2), rotation rate (degrees/s; on an iPhone about x, y, z)
-and orientation (alpha, beta, gamma in degrees, W3C), which becomes axis times angle, rad.
+The page (`flask2/static/accel.js`) takes `DeviceMotionEvent.acceleration` (m/s2), from which the phone has taken
+gravity out, `rotationRate` (degrees/s; on an iPhone about x, y, z) and orientation (alpha, beta, gamma in degrees,
+W3C), which becomes axis times angle, rad. Acceleration stays so: a phone at rest reads 0 here and 9.8 elsewhere.
 
 Of the 26 features 12 and 13 are the base network's own guess of the point looked at, in 0..1: those two lead, and all
 26 follow. Calibration has one sample after another of a subject, about ten a second (from the page's loop; no time is
@@ -60,11 +61,11 @@ GUESS = slice(12, 14)
 def recordings(root: Path) -> Recordings:
     """One recording per trial and one of each subject's calibration; `root` is the set's folder or its parent.
 
-    Streams of "phone": imu (9 channels) and gaze (28) in trials, gaze alone in calibration. `skipped` names trials that
-    are too short. Raises DataError where neither table is found, or one cannot be read.
+    Streams of "phone": imu (9 channels) and gaze (28) in trials, gaze alone in calibration. `left_out` names trials
+    that are too short, and tilts. Raises DataError where neither table is found, or one cannot be read.
     """
     found: list[Recording] = []
-    skipped: list[str] = []
+    left_out: list[str] = []
     for path in SET.files(root):
         columns = pickles.table(path)
         if path.name == CALIBRATION:
@@ -73,10 +74,10 @@ def recordings(root: Path) -> Recordings:
             for row in range(len(_column(path, columns, "Subject"))):
                 recording = _trial(path, columns, row)
                 if recording is None:
-                    skipped.append(f"trial {row} of {path.name}")
+                    left_out.append(f"trial {row} of {path.name}")
                 else:
                     found.append(recording)
-    return gathered(root, found, skipped)
+    return gathered(root, found, left_out=left_out)
 
 
 def _column(path: Path, columns: dict[str, NDArray[Any]], name: str) -> NDArray[Any]:

@@ -51,20 +51,20 @@ CAMERA = "image_02"
 def recordings(root: Path) -> Recordings:
     """One recording per drive that has depth maps; `root` is the set's folder or its parent.
 
-    `skipped` names drives without. Raises DataError where nothing is found, or a file that lists others is missing.
+    `left_out` names drives without. Raises DataError where nothing is found, or a file that lists others is missing.
     """
     folder = SET.find(root)
-    found, skipped = [], []
+    found, left_out = [], []
     for path in sorted(SET.files(root)):
         drive = path.parents[1]
         maps = _depth_maps(folder, drive)
         if maps:
             found.append(_recording(drive, maps))
         else:
-            skipped.append(f"{drive}: no depth maps")
+            left_out.append(f"{drive}: no depth maps")
     if not found:
         raise DataError(f"{folder}: no train/*_sync/proj_depth/groundtruth/{CAMERA}; get it from {SOURCE} ({LICENCE})")
-    return gathered(folder, found, skipped)
+    return gathered(folder, found, left_out=left_out)
 
 
 def _depth_maps(folder: Path, drive: Path) -> dict[int, Path]:

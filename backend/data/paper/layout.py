@@ -113,11 +113,13 @@ def _held(read: Callable[[Path], object], path: Path, changed: int, size: int) -
     return read(path)
 
 
-def gathered(folder: Path, found: Iterable[Recording], skipped: Sequence[str]) -> Recordings:
-    """What was found; of what was left out, how much and the first is logged."""
-    if skipped:
-        log.warning("%s: %d left out, the first %s", folder, len(skipped), skipped[0])
-    return Recordings(found, skipped)
+def gathered(
+    folder: Path, found: Iterable[Recording], skipped: Sequence[str] = (), left_out: Sequence[str] = ()
+) -> Recordings:
+    """What was found; of what is missing, or left out on purpose, how much and the first is logged."""
+    for names in filter(None, (skipped, left_out)):
+        log.warning("%s: %d left out, the first %s", folder, len(names), names[0])
+    return Recordings(found, skipped, left_out)
 
 
 def label_index(task: str, label: str, where: object) -> int:
