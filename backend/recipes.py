@@ -214,14 +214,14 @@ def gazegraph_desktop() -> TrainConfig:
 
 def capfingerid() -> TrainConfig:
     """Which finger touches a panel."""
-    frames = FrameVariety(shift=0.3, noise=0.2)
+    frames = FrameVariety(noise=0.1, erased=0.0)
     return TrainConfig(
         "capfingerid",
         {"capfingerid": 1.0},
-        model_for("capfingerid"),
+        model_for("capfingerid", encoders={"capacitance": {"size": [27, 15]}}),
         steps=800,
         slots=6,
-        folds=13,
+        folds=5,
         validation=0.1,
         augment=AugmentConfig(frames=frames),
     )

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from backend.checkpoint import PRETRAINED
 from backend.model.encoders import ENCODERS, build_encoder
-from backend.model.frames import FrameEncoder
+from backend.model.frames import TOUCH, FrameEncoder, TouchView, unspiked
 from backend.model.tracks import GazeEncoder, GpsEncoder, PoseEncoder
 from backend.model.trunk import Encoder, pools
 from broker.errors import CheckpointError
@@ -460,6 +460,22 @@ def test_a_faint_touch_stands_out_and_is_known_to_be_faint():
     assert lower[0, 1] < level[0, 1] - 1
     quiet, _ = picture("capacitance", 0.1 + np.random.default_rng(0).normal(0, 5e-4, (32, 32, 1)))
     assert quiet[:, 1].abs().max() < 0.2
+
+
+def test_the_close_up_of_a_touch_is_the_same_wherever_it_is_and_no_glitch_draws_it_away():
+    view = TouchView().eval()
+    panel = torch.zeros(1, 1, 27, 15)
+    panel[..., 10:13, 5:8] = torch.tensor([[0.2, 0.4, 0.1], [0.5, 0.9, 0.3], [0.2, 0.6, 0.1]])
+    here, at = view.centred(panel)
+    assert torch.equal(here[0, 0, 4:7, 4:7], panel[0, 0, 10:13, 5:8])
+    there, elsewhere = view.centred(panel.roll((9, -4), (2, 3)))
+    assert torch.equal(here, there)
+    assert torch.allclose(elsewhere - at, torch.tensor([18 / 27, -8 / 15]))
+    torn = panel.clone()
+    torn[..., 20, 11], torn[..., 3, 2] = 2.8, -1.0
+    with torch.no_grad():
+        assert torch.allclose(view(torn), view(panel), atol=0.3)
+    assert (unspiked(torn) - panel).abs().max() <= 2 * TOUCH
 
 
 def test_a_camera_is_told_by_its_rays():

@@ -54,7 +54,7 @@ def _person(path: Path) -> list[Recording]:
     for number, (first, last) in enumerate(_stretches(time_s, hand.astype(np.int64) * len(FINGERS) + finger)):
         label = f"{HANDS[hand[first]]}-{FINGERS[finger[first]]}"
         t = np.rint(time_s[first:last] * 1e6).astype(np.int64) * (SECOND // 1_000_000)
-        stream = Stream("capacitance", "capacitance", "screen")
+        stream = Stream("capacitance", "capacitance", "screen", size=SIZE)  # resized, a finger has no shape
         track = Track("phone", stream, t, frames(path, "image", first, last), SCALE)
         labels = {TASK.name: throughout(t, TASK.outputs.index(label))}
         found.append(Recording(f"{path.stem}_{number:03d}_{label}", SET.name, path.stem, (track,), labels))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from backend.model.trunk import Encoder, Gather, PictureTrunk, compass, compressed, fitted, sides
+from backend.model.trunk import Encoder, Gather, PictureTrunk, block, compass, compressed, fitted, resized, sides
 
 FLAT = 0.02
 """Contrast (of full scale) below which an image is noise and not made stronger."""
@@ -31,12 +31,14 @@ TOUCH = 0.02
 class FrameEncoder(Encoder):
     """2-D convolutions over the picture of a frame, and K tokens that attend to all of it.
 
-    A subclass implements `picture`, and may set `width` (channels of the first convolution) and `wraps` (the frame's
-    right edge is the neighbour of its left). Frames of any size from 4 x 4 on are resized to `size`.
+    A subclass implements `picture`, and may set `width` (channels of the first convolution), `wraps` (the frame's
+    right edge is the neighbour of its left) and `closer` (a module whose `features` go to every token). Frames of any
+    size from 4 x 4 on are resized to `size`.
     """
 
     width = 16
     wraps = False
+    closer: type[TouchView] | None = None
 
     def __init__(
         self,
@@ -55,6 +57,8 @@ class FrameEncoder(Encoder):
         drawn, levels = (made.shape[1] for made in self.picture(torch.zeros(1, self.channels, *self.size)))
         self.trunk = PictureTrunk(drawn, self.size, width or self.width, wraps=self.wraps)
         self.dropout = nn.Dropout(dropout)
+        self.near = self.closer() if self.closer else None
+        levels += self.near.features if self.near else 0
         along = len(self.trunk.place) - 2  # an elevation, which no token prefers
         self.gather = Gather(self.trunk.channels, F.pad(compass(tokens), (along, 0)), levels, dim)
 
@@ -64,7 +68,10 @@ class FrameEncoder(Encoder):
 
     def tokens_of(self, x: Tensor) -> Tensor:
         """(B, K, d) from (B, H, W, C) in the modality's units."""
-        picture_BFHW, level_BL = self.picture(fitted(x, self.channels).permute(0, 3, 1, 2))
+        x_BCHW = fitted(x, self.channels).permute(0, 3, 1, 2)
+        picture_BFHW, level_BL = self.picture(x_BCHW)
+        if self.near is not None:
+            level_BL = torch.cat([level_BL, self.near(resized(x_BCHW, self.size))], 1)
         seen_BCP = self.dropout(self.trunk(picture_BFHW)).flatten(2)
         tokens_BKd: Tensor = self.gather(seen_BCP, self.trunk.place, level_BL)
         return tokens_BKd
@@ -172,10 +179,64 @@ class ThermalEncoder(FrameEncoder):
         return warmer, torch.cat(level, 1).flatten(1)
 
 
+def shifted(x_B1HW: Tensor, fill: float) -> list[Tensor]:
+    """The frame as each of a cell's nine neighbours sees it, row by row (itself the fifth); `fill` is beyond edges."""
+    height, width = x_B1HW.shape[2:]
+    padded = F.pad(x_B1HW, (1, 1, 1, 1), value=fill)
+    return [padded[..., i : i + height, j : j + width] for i in range(3) for j in range(3)]
+
+
+def unspiked(x_B1HW: Tensor) -> Tensor:
+    """Without glitches: no cell is above twice its strongest neighbour, or below its weakest one."""
+    around = {fill: torch.stack(shifted(x_B1HW, fill)) for fill in (-torch.inf, torch.inf)}
+    others = [0, 1, 2, 3, 5, 6, 7, 8]
+    most, least = around[-torch.inf][others].amax(0), around[torch.inf][others].amin(0)
+    return torch.minimum(torch.maximum(x_B1HW, least - TOUCH), 2.0 * most.clamp_min(0.0) + TOUCH)
+
+
+class TouchView(nn.Module):
+    """Features (B, N) of the strongest contact: convolutions over the cells around it, unscaled, and where it is.
+
+    Which finger of which hand touches shows in the shape of its mark wherever that is (Le, Mayer, Henze 2019).
+    """
+
+    reach = 5
+    features = 66
+
+    def __init__(self) -> None:
+        super().__init__()
+        side = 2 * self.reach + 1
+        self.layers = nn.Sequential(
+            *block(2, 32), *block(32, 32, (2, 2)), *block(32, 64), *block(64, 64, (2, 2)),
+            nn.Flatten(), nn.Dropout(0.5), nn.Linear(64 * (side // 4) ** 2, self.features - 2), nn.ReLU(),
+        )  # fmt: skip
+
+    def forward(self, x_B1HW: Tensor) -> Tensor:
+        """Of frames in the modality's units."""
+        above_B1HW = unspiked(x_B1HW - median(x_B1HW))
+        mark_B1SS, place_B2 = self.centred(above_B1HW)
+        drawn = torch.cat([mark_B1SS, compressed(mark_B1SS / TOUCH) / 3.0], 1)
+        return torch.cat([self.layers(drawn), place_B2], 1)
+
+    def centred(self, x_B1HW: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 1, S, S) cells about the middle of the strongest 3 x 3, 0 beyond the panel, and (B, 2) where, -1..1."""
+        height, width = x_B1HW.shape[2:]
+        sum_B1HW = torch.stack(shifted(x_B1HW, 0.0)).sum(0)
+        peak_B = sum_B1HW.flatten(1).argmax(1)
+        row_B, column_B = peak_B // width, peak_B % width
+        span_S = torch.arange(2 * self.reach + 1)
+        padded = F.pad(x_B1HW, (self.reach,) * 4)
+        index_BSS = (row_B[:, None, None] + span_S[:, None]) * padded.shape[3] + column_B[:, None, None] + span_S
+        mark_BX = padded.flatten(1).gather(1, index_BSS.flatten(1))
+        sides = torch.stack([(2 * row_B + 1) / height, (2 * column_B + 1) / width], 1)
+        return mark_BX.reshape(-1, 1, len(span_S), len(span_S)), sides - 1.0
+
+
 class CapacitanceEncoder(FrameEncoder):
-    """Capacitance of a touch screen's cells, of full scale."""
+    """Capacitance of a touch screen's cells, of full scale: the whole panel, and the strongest contact close up."""
 
     modality = "capacitance"
+    closer = TouchView
 
     def picture(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         """Above the background (the median), by itself and of the peak; level: the background, the peak, the mass."""

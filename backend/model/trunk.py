@@ -122,6 +122,15 @@ def compressed(x: Tensor) -> Tensor:
     return x.sign() * (x.abs() + 1.0).log()
 
 
+def resized(x_BCHW: Tensor, size: tuple[int, int]) -> Tensor:
+    """Frames at `size`, untouched where they have it."""
+    there = tuple(x_BCHW.shape[2:])
+    if there == size:
+        return x_BCHW
+    shrinks = there[0] > size[0] or there[1] > size[1]
+    return F.interpolate(x_BCHW, size, mode="bilinear", antialias=shrinks)
+
+
 class Wrap(nn.Module):
     """Puts the last column before the first and the first behind the last: azimuths go round."""
 
@@ -196,10 +205,7 @@ class PictureTrunk(nn.Module):
 
     def forward(self, picture_BFHW: Tensor) -> Tensor:
         """The map (B, C, h, w)."""
-        there = tuple(picture_BFHW.shape[2:])
-        if there != self.size:
-            shrinks = there[0] > self.size[0] or there[1] > self.size[1]
-            picture_BFHW = F.interpolate(picture_BFHW, self.size, mode="bilinear", antialias=shrinks)
+        picture_BFHW = resized(picture_BFHW, self.size)
         seen_BCHW: Tensor = self.layers(torch.cat([picture_BFHW, self._coordinates(picture_BFHW.shape[0])], 1))
         return seen_BCHW
 
