@@ -25,7 +25,7 @@ from backend.model.sensorlm import ModelConfig
 from backend.tasks import TASKS, Classification
 from backend.tasks.activity import MOBILITY
 from backend.tasks.events import SOUNDS
-from backend.train.augment import AugmentConfig
+from backend.train.augment import AugmentConfig, GazeVariety
 from backend.train.augment_frames import FrameVariety
 from backend.train.batch import DropConfig
 from broker.errors import ConfigError
@@ -200,15 +200,35 @@ def utd_mhad() -> TrainConfig:
 
 def eyemu_gaze() -> TrainConfig:
     """Where on a phone's screen people look, from features of their faces."""
-    model = model_for("eyemu_gaze")
-    return TrainConfig("eyemu-gaze", {"eyemu_gaze": 1.0}, model, steps=400, slots=6, folds=7, validation=0.0)
+    model = model_for("eyemu_gaze", slots=0)  # the target's way is the same in all rounds: no context to learn it from
+    return TrainConfig(
+        "eyemu-gaze", {"eyemu_gaze": 1.0}, model, steps=120, slots=6, weight_decay=0.3, folds=7, validation=0.0
+    )
 
 
 def gazegraph_desktop() -> TrainConfig:
-    """What people do at a desk, from where their eyes are: a decision needs half a minute."""
-    model = model_for("gazegraph_desktop", slots=58)
+    """What people do at a desk, from where their eyes are: a decision needs half a minute.
+
+    What tells is how often eyes go where: late fusion averages windows, and has little to learn from five people.
+    """
     return TrainConfig(
-        "gazegraph-desktop", {"gazegraph_desktop": 1.0}, model, steps=400, crops=4, slots=80, folds=6, validation=0.0
+        "gazegraph-desktop",
+        {"gazegraph_desktop": 1.0},
+        model_for("gazegraph_desktop", slots=58, tokens=1, parts=20, fusion="late"),
+        steps=400,
+        crops=16,
+        slots=64,
+        learning_rate=5e-3,
+        weight_decay=0.3,
+        smoothing=0.1,
+        ema=0.95,
+        phases=2,
+        folds=6,
+        validation=0.0,
+        augment=AugmentConfig(
+            frames=FrameVariety(noise=0.0),  # which would hide how slowly eyes drift
+            gaze=GazeVariety(shift=0.3, scale=0.1, turn=0.05),
+        ),
     )
 
 

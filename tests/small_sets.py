@@ -65,7 +65,7 @@ def write_utd_mhad(folder: Path) -> None:
 
 
 def write_eyemu_gaze(folder: Path) -> None:
-    features = np.tile(np.arange(26, dtype=np.float32), (40, 1))
+    features = np.arange(40, dtype=np.float32)[:, None] * np.ones(26, np.float32)
     target = np.tile(np.float32([0.5, 0.25]), (40, 1))
     write_npz(folder / "p00.npz", features=features, target_xy=target, round=np.repeat(np.int8([0, 1]), 20))
 

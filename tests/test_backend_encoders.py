@@ -320,6 +320,15 @@ def test_features_that_come_with_a_gaze_tell_by_their_values():
     assert torch.equal(told[..., -26:], x[..., 2:])
 
 
+def test_a_glance_to_the_right_is_not_one_to_the_left_wherever_the_screen_is():
+    still, jump = torch.zeros(1, 30, 2), torch.tensor([0.3, 0.0])
+    right = still.index_fill(1, torch.arange(15, 30), 1.0) * jump
+    means = [GazeEncoder().views(x)[1][0, :, 6:].mean(0) for x in (still, right, -right, right + 0.4)]
+    assert means[0].abs().max() < 0.01
+    assert all(means[1][at] > 0.03 > abs(means[2][at]) for at in (3, 10))  # the share of glances to the right
+    assert torch.allclose(means[1], means[3], atol=1e-5)
+
+
 def test_joints_are_seen_from_the_pelvis_and_absent_ones_say_nothing():
     encoder, x = PoseEncoder(), windows("pose", 3)
     joint = x.reshape(3, 30, 24, 3)

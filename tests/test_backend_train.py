@@ -27,6 +27,8 @@ from backend.recipes import TrainConfig, config_from_json, recipe, with_settings
 from backend.tasks import TASKS
 from backend.tasks.activity import MOBILITY
 from backend.train import loop, scores
+from backend.train.augment import AUGMENTATIONS, AugmentConfig, GazeVariety
+from backend.train.augment_frames import FrameVariety
 from backend.train.batch import DropConfig, answer, assemble, crop, overlay
 from backend.train.evaluate import best_temperature, cut_all, decide
 from backend.train.examine import HEADLINE, STUDENT_T, examine, examine_recordings, summary
@@ -148,6 +150,19 @@ def test_overlaid_crops_carry_both_labels(scenes):
     batch = assemble([both, motion], 4, tiny().model, rng)
     assert batch.targets[EVENT][1].sum() == 0
     assert batch.present[1, :, 2].sum() == 0
+
+
+def test_a_gaze_lies_elsewhere_in_all_windows_of_a_crop_alike_and_its_features_stay():
+    x_LTC = np.random.default_rng(0).random((3, 30, 5), np.float32)
+    config = AugmentConfig(frames=FrameVariety(noise=0.0), gaze=GazeVariety(shift=0.5, scale=0.3, turn=0.3))
+    other = AUGMENTATIONS["gaze"](x_LTC, np.random.default_rng(1), config, False)
+    assert np.array_equal(other[..., 2:], x_LTC[..., 2:])
+    before, after = np.c_[x_LTC[..., :2].reshape(-1, 2), np.ones(90)], other[..., :2].reshape(-1, 2)
+    affine, *_ = np.linalg.lstsq(before, after)
+    assert np.allclose(before @ affine, after, atol=1e-5)
+    assert np.abs(affine - np.eye(3, 2)).max(1).min() > 0.02
+    still = AugmentConfig(frames=config.frames)
+    assert np.allclose(AUGMENTATIONS["gaze"](x_LTC, np.random.default_rng(1), still, False), x_LTC)
 
 
 def test_scores_agree_with_scikit_learn():

@@ -4,6 +4,11 @@ From the calibration of the EyeMU repository. A sample is the output of its base
 same camera picture: the face itself was not published. Each round of each person is one recording of 28 s. Samples
 carry no time; they were taken about ten times a second, so they start at `ORIGIN` and come at 10 Hz. Gestures with
 the phone, which the authors recorded besides, are not in the set.
+
+Features are told less their mean over the round: faces and ways to hold a phone differ more than looks do. A phone
+knows that mean, and needs no labels for it, once its owner has looked all over the screen for half a minute; figures
+on this set are of such a phone. A running mean is no way round that here: the target takes the same way at the same
+time in every round, so that whatever tells how long a round has lasted tells the answer. Nor is a long context.
 """
 
 from __future__ import annotations
@@ -28,8 +33,8 @@ OUTPUT = slice(12, 14)
 def recordings(root: Path) -> Recordings:
     """One recording per person and round: a gaze stream of 28 channels, and where the target was, cm.
 
-    Channels are x, y as the base network says them, then all 26 features. `root` is the set's folder or its parent.
-    Raises DataError where nothing is found, or a file cannot be read.
+    Channels are x, y as the base network says them, then all 26 features less their mean over the round. `root` is the
+    set's folder or its parent. Raises DataError where nothing is found, or a file cannot be read.
     """
     return Recordings(one for path in SET.files(root) for one in _person(path))
 
@@ -41,12 +46,13 @@ def _person(path: Path) -> list[Recording]:
     check_shape(path, "target_xy", target, 2)
     if not (np.isfinite(features).all() and np.isfinite(target).all()):
         raise DataError(f"{path}: a feature or a target is no number; get it again")
-    gaze_TC = np.concatenate([features[:, OUTPUT], features], 1).astype(np.float32)
     found = []
     for number in np.unique(rounds):
         chosen = rounds == number
         t = at_rate(int(chosen.sum()), RATE)
-        track = Track("phone", Stream("gaze", "gaze", "hand"), t, gaze_TC[chosen])
+        seen = features[chosen]
+        gaze_TC = np.concatenate([seen[:, OUTPUT], seen - seen.mean(0)], 1).astype(np.float32)
+        track = Track("phone", Stream("gaze", "gaze", "hand"), t, gaze_TC)
         truth = Values(t, (target[chosen] * SCREEN_CM).astype(np.float32))
         name = f"{path.stem}_{number}"
         found.append(Recording(name, SET.name, path.stem, (track,), {"gaze-estimation": truth}))

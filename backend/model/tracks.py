@@ -14,6 +14,9 @@ from backend.model.series import SeriesEncoder, standardised
 from backend.model.trunk import compressed
 from broker.modalities import JOINTS
 
+SACCADES = (0.25, 1.0)
+"""Speeds of the point looked at, in screens or pictures per second, about which an eye drifts or jumps."""
+
 
 def steps(x_BT: Tensor) -> Tensor:
     """Differences to the point in time before; the first, which has none, has the second's. Same shape."""
@@ -54,12 +57,24 @@ class GazeEncoder(SeriesEncoder):
     modality = "gaze"
 
     def views(self, x_BTC: Tensor) -> tuple[Tensor, Tensor]:
-        """Point, velocity, speed and dispersion; for the statistics the further features besides."""
+        """Point, velocity, speed, dispersion and `glances`; for the statistics the further features besides."""
         point, more = x_BTC[..., :2], x_BTC[..., 2:]
         velocity = steps(point) * self.rate
         dispersion = length(point - point.mean(1, keepdim=True))
-        moving = torch.cat([point, compressed(velocity), compressed(length(velocity)), dispersion], -1)
+        turned = [glances(velocity, speed) for speed in SACCADES]
+        moving = torch.cat([point, compressed(velocity), compressed(length(velocity)), dispersion, *turned], -1)
         return standardised(moving), torch.cat([moving, more], -1)
+
+
+def glances(velocity_BT2: Tensor, speed: float) -> Tensor:
+    """(B, T, 7): whether the eye moves faster than `speed`, softly, and which way: left and right apart, and axes.
+
+    Their means over time are shares of saccades by direction. Reading has many to the right and a few far to the left.
+    """
+    pace = length(velocity_BT2)
+    way = velocity_BT2 / (pace + speed)
+    x, y = way[..., :1], way[..., 1:]
+    return torch.cat([pace / (pace + speed), way, way.relu(), x.square() - y.square(), x * y], -1)
 
 
 class PoseEncoder(SeriesEncoder):

@@ -21,6 +21,18 @@ Array = NDArray[np.float32]
 Generator = np.random.Generator
 
 
+@dataclass(frozen=True, config=CHECKED)
+class GazeVariety:
+    """How else a point looked at may lie: for tasks that ask how eyes move, and not where they rest.
+
+    Standard deviations: `shift` in screens, `scale` of each axis' log-factor, `turn` in radians.
+    """
+
+    shift: Amount = 0.0
+    scale: Amount = 0.0
+    turn: Amount = 0.0
+
+
 @dataclass(config=CHECKED)
 class AugmentConfig:
     """Strengths. Angles in radians (standard deviations), scales as the standard deviation of a log-factor."""
@@ -33,6 +45,7 @@ class AugmentConfig:
     bias: Amount = 0.08
     sound: SoundVariety = field(default_factory=SoundVariety)
     frames: FrameVariety = field(default_factory=FrameVariety)
+    gaze: GazeVariety = field(default_factory=GazeVariety)
 
 
 def rotation(axis_angle: Array) -> Array:
@@ -103,10 +116,20 @@ def augment_features(x_LHWC: Array, rng: Generator, config: AugmentConfig, mirro
     return np.asarray(np.where(x_LHWC == 0, 0, x_LHWC + off + noise), np.float32)  # 0 is absent
 
 
+def augment_gaze(x_LTC: Array, rng: Generator, config: AugmentConfig, mirror: bool) -> Array:
+    """The point looked at on another screen, by another camera (shifted, stretched, turned); everything noisier."""
+    variety, x_LTC = config.gaze, vary_series(x_LTC, config.frames, rng)
+    angle = rng.normal(0, variety.turn)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    change = (turn * np.exp(rng.normal(0, variety.scale, 2))).astype(np.float32)
+    point = x_LTC[..., :2] @ change.T + rng.normal(0, variety.shift, 2).astype(np.float32)
+    return np.concatenate([point, x_LTC[..., 2:]], -1)
+
+
 AUGMENTATIONS: dict[str, Callable[[Array, Generator, AugmentConfig, bool], Array]] = {
     "imu": augment_imu,
     "gps": augment_slow,
-    "gaze": augment_slow,
+    "gaze": augment_gaze,
     "pose": augment_slow,
     "audio": augment_audio,
     "image": augment_brightness,
