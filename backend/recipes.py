@@ -23,7 +23,7 @@ from backend.model.adapter import PLACEMENTS
 from backend.model.encoders import ENCODERS, build_encoder
 from backend.model.sensorlm import ModelConfig
 from backend.tasks import TASKS, Classification
-from backend.tasks.activity import MOBILITY
+from backend.tasks.activity import ACTIONS, MOBILITY
 from backend.tasks.events import SOUNDS
 from backend.train.augment import AugmentConfig, GazeVariety
 from backend.train.augment_frames import FrameVariety
@@ -188,13 +188,32 @@ def utd_mhad() -> TrainConfig:
     return TrainConfig(
         "utd-mhad",
         {"utd_mhad": 1.0},
-        model_for("utd_mhad"),
+        model_for("utd_mhad", modalities=("imu", "pose", "depth")),
         steps=1500,
         slots=5,
         folds=4,
         validation=0.0,  # of four people three are few enough to learn from
         augment=AugmentConfig(tilt=0.2, flip=0.0, mirror=0.0),
         drop=DropConfig(whole=0.2, onwards=0.0),
+    )
+
+
+def utd_mhad_actions() -> TrainConfig:
+    """Actions alone, of whole clips, from inertial sensor and skeleton: a decision sees most of a clip."""
+    tasks, modalities = ("activity-recognition",), ("imu", "pose")
+    return TrainConfig(
+        "utd-mhad-actions",
+        {"utd_mhad": 1.0},
+        model_for("utd_mhad", modalities=modalities, tasks=tasks, outputs={tasks[0]: tuple(ACTIONS)}, slots=6),
+        steps=500,
+        slots=8,
+        folds=4,
+        validation=0.0,
+        smoothing=0.1,
+        phases=5,
+        stretch=0.2,
+        augment=AugmentConfig(tilt=0.2, flip=0.0, mirror=0.0),
+        drop=DropConfig(whole=0.4, onwards=0.0),
     )
 
 
@@ -318,6 +337,7 @@ RECIPES: dict[str, Callable[[], TrainConfig]] = {
     "bundled": bundled,
     "all-senses": all_senses,
     "utd-mhad": utd_mhad,
+    "utd-mhad-actions": utd_mhad_actions,
     "eyemu-gaze": eyemu_gaze,
     "gazegraph-desktop": gazegraph_desktop,
     "capfingerid": capfingerid,

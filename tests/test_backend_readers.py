@@ -114,7 +114,7 @@ def test_utd_mhad_is_turned_and_timed_as_it_says(tmp_path):
     assert [r.person for r in found] == ["s1"] * 3 + ["s2"] * 3
     assert [r.tracks[0].stream.placement for r in found[:3]] == ["wrist", "thigh", "wrist"]
     clip = found[1]
-    imu, pose, depth = clip.tracks
+    imu, pose, depth, film = clip.tracks
     assert np.allclose(imu.values[0], [0, 0, 9.80665, np.pi, 0, 0], atol=1e-5)
     assert imu.t[0] == pose.t[0] == ORIGIN and np.array_equal(pose.t, depth.t)
     assert (pose.t[-1] - ORIGIN) / 49 == pytest.approx(130 / 50 / 50 * SECOND)
@@ -132,6 +132,10 @@ def test_utd_mhad_is_turned_and_timed_as_it_says(tmp_path):
     assert TASKS["3d-reconstruction"].outputs[21:] == BODY
     assert depth.values[0, :, 159, 0].tolist() == [1057] * 120 and not depth.values[0, :, 0].any()
     assert depth.scale == 1e-3 and isinstance(depth.values, Lazy)
+    # The film is about the person, who stays where they are in it however the camera saw them: here a wall at the edge.
+    shown = film.values[np.array([0, 49])] * film.scale
+    assert np.allclose(shown[:, :, 56, 1], 1.0) and not shown[:, :, :56].any() and not shown[..., 2].any()
+    assert np.allclose(shown[:, 0, 56, 0], [0.5, 0.5 - 49 / 1000], atol=1 / 255)
     assert clip.labels["activity-recognition"].index.tolist() == [TASKS["activity-recognition"].outputs.index("jog")]
 
 
@@ -178,7 +182,7 @@ def test_utd_mhad_on_record(data_dir):
     assert len(found) == 107
     g, agreement, on_body = [], [], []
     for clip in found:
-        imu, pose, depth = clip.tracks
+        imu, pose, depth, _ = clip.tracks
         g.append(np.linalg.norm(imu.values[:5, :3].mean(0)))
         ends = ("right_hip", "right_knee") if imu.stream.placement == "thigh" else ("right_elbow", "right_wrist")
         joints = pose.values.reshape(len(pose.t), 24, 3)

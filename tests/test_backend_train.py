@@ -22,8 +22,8 @@ from backend.checkpoint import Checkpoint, load_checkpoint
 from backend.cli import app
 from backend.data.recording import sequence
 from backend.data.synthetic import TRAINING_SEEDS, scene_recording
-from backend.model.sensorlm import ModelConfig, Predictor
-from backend.recipes import TrainConfig, config_from_json, recipe, with_settings
+from backend.model.sensorlm import ModelConfig, Predictor, SensorModel
+from backend.recipes import TrainConfig, config_from_json, model_for, recipe, with_settings
 from backend.tasks import TASKS
 from backend.tasks.activity import MOBILITY
 from backend.train import loop, scores
@@ -36,6 +36,7 @@ from backend.train.loop import load_state, new_state, run_steps, save_state
 from backend.train.run import take_out_weights, train, train_folds
 from backend.train.source import Mixture, Source
 from broker.errors import CheckpointError, ConfigError, DataError
+from tests.small_sets import read, written
 from tests.test_backend_data import write_publishers
 
 ACTIVITY, EVENT = "activity-recognition", "event-detection"
@@ -293,6 +294,36 @@ def test_shuffled_sensors_leave_only_chance(scenes):
     report = examine_recordings("synthetic", scenes, predictor)
     assert report["devices"].keys() == {"all", "watch", "phone", "strap", "earbud", "anklet"}
     assert set(report["tasks"]) == {EVENT}
+
+
+def test_clips_are_decided_whole_and_by_sensor(tmp_path):
+    """A clip is one decision of each choice of sensors, and one that has none of them is left out."""
+    recordings = read(written(tmp_path, "utd_mhad"), "utd_mhad")
+    torch.manual_seed(0)
+    predictor = Predictor(Checkpoint(SensorModel(model_for("utd_mhad")).eval()))
+    blind = [replace(r, tracks=r.tracks[:2]) for r in recordings[:2]]
+    report = examine_recordings("utd_mhad", [*blind, *recordings[2:]], predictor)
+    assert report["n"] == 6 and report["windows"]["n"] > 6
+    assert {name: one["n"] for name, one in report["sensors"].items()} == {
+        "imu": 6, "depth": 4, "skeleton": 6, "imu+depth": 6, "imu+skeleton": 6
+    }  # fmt: skip
+    assert report["tasks"]["pose-estimation"]["n"] > 6  # regressions stay by window
+    together = summary("utd_mhad", {0: [report, report]})
+    assert together["sensors"]["depth"]["accuracy"] == report["sensors"]["depth"]["accuracy"]
+
+
+def test_a_body_that_is_varied_keeps_its_place_its_joints_and_its_proportions():
+    x = np.random.default_rng(0).normal(0, 0.5, (2, 30, 24, 3)).astype(np.float32) + np.float32([0, 0, 3])
+    x[:, :, 5] = 0.0
+    still = AugmentConfig(turn=1.0, scale=0.3, frames=FrameVariety(noise=0.0))
+    y = AUGMENTATIONS["pose"](x.reshape(2, 30, 72), np.random.default_rng(1), still, False).reshape(x.shape)
+    assert not y[:, :, 5].any() and np.allclose(y[0, 0, 0], x[0, 0, 0], atol=1e-5)
+    there = np.arange(24) != 5
+    before, after = (a[:, :, there] - a[0, 0, 0] for a in (x, y))
+    ratio = np.linalg.norm(after, axis=-1)[0, :, 1:] / np.linalg.norm(before, axis=-1)[0, :, 1:]
+    assert np.allclose(ratio, ratio[0, 0], rtol=1e-3) and abs(ratio[0, 0] - 1) > 0.01
+    assert np.allclose(after[..., 1], before[..., 1] * ratio[0, 0], atol=1e-4)  # about the vertical alone
+    assert not np.allclose(after[..., 0], before[..., 0] * ratio[0, 0], atol=1e-2)
 
 
 def test_weights_of_the_loss_leave_no_trace_in_probabilities():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,8 @@ class Dataset:
     `read(root)` takes the set's folder or its parent, warns of what it skips, and raises DataError, which names the
     file, for what it cannot read; `unseen(root)` is what to measure on, for a set that makes its own people.
     `modalities` of its streams; `tasks`: what it is measured by, and over which of the task's outputs (none: all);
-    `unit` names what a "person" is; `pooled`: a whole recording is one decision; `address`: where the set is obtained,
+    `unit` names what a "person" is; `pooled`: a whole recording is one decision, of classifications; `sensors`, in
+    a set that is pooled: by name, modalities that are scored together beside all; `address`: where the set is obtained,
     empty for one that is generated.
     """
 
@@ -64,6 +65,7 @@ class Dataset:
     unseen: Callable[[Path], Recordings] | None = None
     pooled: bool = False
     address: str = ""
+    sensors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 _GAZE, _DEPTH, _GESTURE, _POSE = "gaze-estimation", "depth-estimation", "gesture-classification", "pose-estimation"
@@ -82,15 +84,24 @@ def _recorded(
     tasks: Mapping[str, tuple[str, ...]],
     read: Callable[[Path], Recordings],
     unit: str,
+    **how: Any,
 ) -> Dataset:
     """The row of a recorded set, which its file knows by an origin."""
-    return Dataset(modalities, tasks, read, origin.licence, unit, address=origin.address)
+    return Dataset(modalities, tasks, read, origin.licence, unit, address=origin.address, **how)
 
 
 def _published(reader: Any, unit: str) -> Dataset:
     """The row of one of the paper's sets: its file says what it holds."""
     return _recorded(reader.SET, reader.MODALITIES, reader.TASKS, reader.recordings, unit)
 
+
+_BODY_SENSORS = {
+    "imu": ("imu",),
+    "depth": ("depth", "video"),  # both are the depth camera's
+    "skeleton": ("pose",),
+    "imu+depth": ("imu", "depth", "video"),
+    "imu+skeleton": ("imu", "pose"),
+}
 
 DATASETS: dict[str, Dataset] = {
     # Simulated
@@ -117,10 +128,12 @@ DATASETS: dict[str, Dataset] = {
     ),
     "utd_mhad": _recorded(
         utd_mhad.SET,
-        ("imu", "pose", "depth"),
+        ("imu", "pose", "depth", "video"),
         {_ACTIVITY: tuple(ACTIONS), _POSE: (), _JOINTS: BODY},
         utd_mhad.recordings,
         "person",
+        pooled=True,
+        sensors=_BODY_SENSORS,
     ),
     "eyemu_gaze": _recorded(eyemu_gaze.SET, ("gaze",), {_GAZE: ()}, eyemu_gaze.recordings, "person"),
     "gazegraph_desktop": _recorded(

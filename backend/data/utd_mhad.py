@@ -13,6 +13,10 @@ What the files do not say, measured on the people of this set's training half:
 - Skeleton and depth are mirror images: of a person who faces the Kinect the left hand is on the picture's left. Both
   are turned back, so that left is left and axes are those of a camera: x right, y down, z forward.
 
+Depth is also cut out as a film of the person alone, which shows movement where a window of depth is one frame: a square
+of the frame's resolution about where the person stood at first, red for how near each point is to the camera (a metre
+is full scale), green for the person's outline. Nothing of it comes from a colour camera.
+
 A clip carries no time and starts at `ORIGIN`. The inertial sensor sits on the right wrist, for the actions of the
 legs (22 to 27) on the right thigh. Frames stay on disk (unpacked 0.3 GB a person); the rest of a clip is 60 KB.
 
@@ -55,6 +59,10 @@ LEGS = range(22, 28)
 IMU_RATE = 50.0
 SIZE = (120, 160)
 """Rows and columns of a depth frame."""
+SQUARE = 112
+"""Rows and columns of the film, about 2.2 m at the distance at which people stand."""
+RELIEF_MM = 1000.0
+"""Depth of the relief from black to full red; the person's middle is half of it."""
 GRAVITY = 9.80665
 CLIP = re.compile(r"a(?P<action>\d+)_s(?P<person>\d+)_t(?P<trial>\d+)_inertial\.mat")
 
@@ -92,7 +100,9 @@ KNOWN = np.array([joint in KINECT for joint in JOINTS])
 
 
 def recordings(root: Path) -> Recordings:
-    """One recording per clip: imu of "watch", pose and depth of "kinect"; `root` is the set's folder or its parent.
+    """One recording per clip: imu of "watch", pose, depth and video (the film) of "kinect".
+
+    `root` is the set's folder or its parent.
 
     A clip without skeleton or depth file has fewer streams and truths, and is named as skipped in part. Raises
     DataError where nothing is found, or a file cannot be read.
@@ -188,6 +198,25 @@ def _turned_rows(depth: Lazy, index: NDArray[np.int64]) -> NDArray[Any]:
     return depth[index][:, :, ::-1]
 
 
+def _film(depth: Lazy) -> Lazy:
+    """(F, SQUARE, SQUARE, 3) of 0..255 from depth frames in mm."""
+    return Lazy((len(depth), SQUARE, SQUARE, 3), np.uint8, partial(_film_rows, depth))
+
+
+def _film_rows(depth: Lazy, index: NDArray[np.int64]) -> NDArray[np.uint8]:
+    first_HW = depth[0][..., 0]
+    rows, columns = np.nonzero(first_HW) if first_HW.any() else np.indices(SIZE).reshape(2, -1)
+    top, left = (int(np.median(at)) - SQUARE // 2 for at in (rows, columns))
+    down_S, across_S = top + np.arange(SQUARE), left + np.arange(SQUARE)
+    inside_SS = ((down_S >= 0) & (down_S < SIZE[0]))[:, None] & (across_S >= 0) & (across_S < SIZE[1])
+    at = np.ix_(down_S.clip(0, SIZE[0] - 1), across_S.clip(0, SIZE[1] - 1))
+    range_NSS = depth[index][..., 0][:, at[0], at[1]] * inside_SS
+    nearer_NSS = (np.median(first_HW[rows, columns]) - range_NSS) / RELIEF_MM + 0.5
+    there_NSS = range_NSS > 0
+    film_NSS3 = np.stack([nearer_NSS.clip(0.0, 1.0) * there_NSS, there_NSS, np.zeros_like(there_NSS)], -1)
+    return np.rint(255.0 * film_NSS3).astype(np.uint8)
+
+
 def _recording(
     path: Path, name: tuple[int, str, int], imu_T6: NDArray[Any], skeleton_FJ3: NDArray[Any] | None, depth: Lazy | None
 ) -> Recording:
@@ -212,6 +241,7 @@ def _recording(
         labels["3d-reconstruction"] = Values(t_F, np.concatenate([unknown, body_FJ3.reshape(len(t_F), -1)], 1))
         if depth is not None:
             tracks.append(Track("kinect", Stream("depth", "depth", "room"), t_F, depth, 1e-3))
+            tracks.append(Track("kinect", Stream("film", "video", "room", hop_s=1.0), t_F, _film(depth), 1 / 255))
     return Recording(clip, SET.name, person, tuple(tracks), labels)
 
 

@@ -86,7 +86,10 @@ class PoseEncoder(SeriesEncoder):
     modality = "pose"
 
     def views(self, x_BTC: Tensor) -> tuple[Tensor, Tensor]:
-        """The joints from the root and the root itself, their velocities (m/s), and which joints are there."""
+        """The joints from the root, the root from its mean, their velocities (m/s), and which joints are there.
+
+        Where in the room somebody is says nothing of what they do, and of a few people it would be learned by heart.
+        """
         joint_BTJ3 = x_BTC.reshape(x_BTC.shape[0], x_BTC.shape[1], len(JOINTS), 3)
         there_BTJ1 = (joint_BTJ3.abs().amax(-1, keepdim=True) > 0).to(x_BTC.dtype)
         middle_BT13 = (joint_BTJ3 * there_BTJ1).sum(2, keepdim=True) / there_BTJ1.sum(2, keepdim=True).clamp_min(1.0)
@@ -95,5 +98,6 @@ class PoseEncoder(SeriesEncoder):
         seen_BTJ3 = (joint_BTJ3 - root_BT13) * there_BTJ1
         stays_BTJ1 = 1.0 - steps(there_BTJ1).abs()  # a joint that comes or goes has not moved
         speed_BTJ3 = steps(seen_BTJ3) * stays_BTJ1 * self.rate
-        moving = torch.cat([seen_BTJ3, root_BT13, speed_BTJ3, steps(root_BT13) * self.rate], 2).flatten(2)
+        way_BT13 = root_BT13 - root_BT13.mean(1, keepdim=True)
+        moving = torch.cat([seen_BTJ3, way_BT13, speed_BTJ3, steps(root_BT13) * self.rate], 2).flatten(2)
         return standardised(moving), torch.cat([moving, there_BTJ1.squeeze(-1)], -1)

@@ -38,6 +38,7 @@ class AugmentConfig:
     """Strengths. Angles in radians (standard deviations), scales as the standard deviation of a log-factor."""
 
     tilt: Amount = 0.12
+    turn: Amount = 0.15
     flip: Share = 0.3
     mirror: Share = 0.3
     scale: Amount = 0.1
@@ -126,11 +127,26 @@ def augment_gaze(x_LTC: Array, rng: Generator, config: AugmentConfig, mirror: bo
     return np.concatenate([point, x_LTC[..., 2:]], -1)
 
 
+def augment_pose(x_LTC: Array, rng: Generator, config: AugmentConfig, mirror: bool) -> Array:
+    """A body of another size (`scale`) that faces elsewhere (`turn`, about the y axis of a camera), and noisier.
+
+    Both about the first joint at first, so that the body stays where it is; absent joints (0, 0, 0) stay absent.
+    """
+    noisy = vary_series(x_LTC, config.frames, rng)
+    joint_LTJ3 = noisy.reshape(*noisy.shape[:2], -1, 3)
+    there_LTJ1 = (x_LTC.reshape(joint_LTJ3.shape) != 0).any(-1, keepdims=True)
+    about_3 = joint_LTJ3[0, 0, 0]
+    turn = rotation(np.array([0, rng.normal(0, config.turn), 0], np.float32)) * np.float32(
+        np.exp(rng.normal(0, config.scale))
+    )
+    return np.asarray((((joint_LTJ3 - about_3) @ turn.T + about_3) * there_LTJ1).reshape(x_LTC.shape), np.float32)
+
+
 AUGMENTATIONS: dict[str, Callable[[Array, Generator, AugmentConfig, bool], Array]] = {
     "imu": augment_imu,
     "gps": augment_slow,
     "gaze": augment_gaze,
-    "pose": augment_slow,
+    "pose": augment_pose,
     "audio": augment_audio,
     "image": augment_brightness,
     "video": augment_brightness,

@@ -258,11 +258,11 @@ def _has(attribute: str, value: str, window: StreamWindow) -> bool:
 def pooled(decided: Decided, none: int | None, truth: dict[str, int]) -> Decided:
     """One decision per recording from those of its windows. `truth` is by recording."""
     names = sorted(truth)
-    probs = np.stack([_agreed(decided.said[decided.recording == name], none) for name in names])
+    probs = np.array([_agreed(decided.said[decided.recording == name], none) for name in names])
     person = dict(zip(decided.recording, decided.person, strict=True))
     return Decided(
         decided.outputs,
-        probs,
+        probs.reshape(-1, len(decided.outputs)),
         np.array([truth[n] for n in names], np.int64),
         np.array([person[n] for n in names]),
         np.array(names),

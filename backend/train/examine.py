@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as Many
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from backend.checkpoint import Checkpoint
 from backend.data import DATASETS, Dataset
 from backend.data.recording import Recording, Recordings, Sequence
 from backend.model.sensorlm import Predictor
+from backend.moment import StreamWindow
 from backend.tasks import TASKS, Classification
 from backend.train import scores
 from backend.train.evaluate import Decided, cut_all, decide, measure, pooled
@@ -98,23 +100,39 @@ def _task_report(
     dataset: Dataset, predictor: Predictor, sequences: list[Sequence], task: str, outputs: tuple[str, ...]
 ) -> dict[str, Any]:
     windows = measure(predictor, sequences, task, outputs)
-    if not dataset.pooled or not windows["n"]:
+    if not dataset.pooled or not windows["n"] or not isinstance(predictor.tasks[task], Classification):
         return windows
-    clips = pool_clips(predictor, sequences, task)
-    said = scores.report(clips.said, clips.true, clips.person, clips.outputs)
-    return {
-        "task": task,
-        "metric": windows["metric"],
-        "labels": windows["labels"],
-        **said,
-        "shuffled": windows["shuffled"],
-        "event_detection": windows["event_detection"],
-        "windows": windows,
-    }
+    result = {"task": task, "metric": windows["metric"], "labels": windows["labels"]}
+    result |= _clip_scores(pool_clips(predictor, sequences, task))
+    sensors = {}
+    for name, senses in dataset.sensors.items():
+        clips = pool_clips(predictor, sequences, task, keep=partial(_senses, frozenset(senses)))
+        if len(clips.true):
+            sensors[name] = {k: v for k, v in _clip_scores(clips).items() if k in HEADLINE or k in ("n", "interval")}
+    result |= {"sensors": sensors} if sensors else {}
+    kept = {key: windows[key] for key in ("shuffled", "event_detection") if key in windows}
+    return {**result, **kept, "windows": windows}
 
 
-def pool_clips(predictor: Predictor, sequences: list[Sequence], task: str) -> Decided:
-    """One decision per clip, whose label is the event that fills most of it."""
+def _clip_scores(clips: Decided) -> dict[str, Any]:
+    return scores.report(clips.said, clips.true, clips.person, clips.outputs)
+
+
+def _senses(wanted: frozenset[str], window: StreamWindow) -> bool:
+    return window.modality in wanted
+
+
+def pool_clips(
+    predictor: Predictor,
+    sequences: list[Sequence],
+    task: str,
+    *,
+    keep: Callable[[StreamWindow], bool] = lambda window: True,
+) -> Decided:
+    """One decision per clip, whose label is what fills most of it (of events: the event), from the streams kept.
+
+    A clip about which nothing is decided is left out.
+    """
     asked = predictor.tasks[task]
     assert isinstance(asked, Classification)
     none, columns, truth = asked.none_index, TASKS[task].columns(asked.labels), {}
@@ -124,7 +142,9 @@ def pool_clips(predictor: Predictor, sequences: list[Sequence], task: str) -> De
             share[none] = 0.0
         if share.sum() > 0:
             truth[one.name] = int(share.argmax())
-    return pooled(decide(predictor, sequences, task), none, truth)
+    decided = decide(predictor, sequences, task, keep=keep)
+    heard = set(decided.recording.tolist())
+    return pooled(decided, none, {name: label for name, label in truth.items() if name in heard})
 
 
 STUDENT_T = {
@@ -209,7 +229,7 @@ def _summary(seeds: Mapping[int, list[dict[str, Any]]], unit: str) -> dict[str, 
         result["majority"] = {"accuracy": round(float(confusion.sum(1).max() / confusion.sum()), 4)}
     else:
         result["constant"] = {k: _mean(report["constant"][k] for report in reports) for k in first[0]["constant"]}
-    for by in ("devices", "modalities", "views"):
+    for by in ("devices", "modalities", "views", "sensors"):
         if by in first[0]:
             result[by] = _means(by, reports)
     if "event_detection" in first[0]:

@@ -88,7 +88,8 @@ class Source:
     """Crops of one dataset's training recordings.
 
     Sound is cut afresh for every draw, at a new phase and speed. Whatever else costs more to cut, and is cut
-    `config.phases` times in advance, motion at other speeds, too. Recordings with sound among others are cut once.
+    `config.phases` times in advance, motion (and what was recorded with it) at other speeds, too. Recordings with sound
+    among others are cut once.
     """
 
     def __init__(self, recordings: Many[Recording], config: TrainConfig) -> None:
@@ -97,6 +98,7 @@ class Source:
         kinds = {track.stream.modality for r in recordings for track in r.tracks}
         self.fresh = kinds == {"audio"}
         self.sound, self.motion = "audio" in kinds, kinds == {"imu"}
+        self.moving = "imu" in kinds and not self.sound
         rng = np.random.default_rng([config.seed, 78])
         self.cuts: list[Sequence] = []
         if not self.fresh:
@@ -113,7 +115,7 @@ class Source:
         shift = int(rng.integers(SECOND))
         if self.fresh:
             return sequence(self._sound(one, rng), shift)
-        if self.motion:
+        if self.moving:
             one = faster(one, math.exp(rng.uniform(-self.config.stretch, self.config.stretch)))
         return sequence(one, shift)
 
