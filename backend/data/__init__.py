@@ -50,7 +50,7 @@ class Dataset:
     `read(root)` takes the set's folder or its parent, warns of what it skips, and raises DataError, which names the
     file, for what it cannot read; `unseen(root)` is what to measure on, for a set that makes its own people.
     `modalities` of its streams; `tasks`: what it is measured by, and over which of the task's outputs (none: all);
-    `unit` names what a "person" is; `pooled`: a whole recording is one decision; `address`: where the set is obtained,
+    `masks`: what it shows how to draw; `unit` names what a "person" is; `pooled`: a whole recording is one decision; `address`: where the set is obtained,
     empty for one that is generated.
     """
 
@@ -62,6 +62,7 @@ class Dataset:
     unseen: Callable[[Path], Recordings] | None = None
     pooled: bool = False
     address: str = ""
+    masks: tuple[str, ...] = ()
 
 
 _GAZE, _DEPTH, _GESTURE, _POSE = "gaze-estimation", "depth-estimation", "gesture-classification", "pose-estimation"
@@ -80,9 +81,10 @@ def _recorded(
     tasks: Mapping[str, tuple[str, ...]],
     read: Callable[[Path], Recordings],
     unit: str,
+    masks: tuple[str, ...] = (),
 ) -> Dataset:
     """The row of a recorded set, which its file knows by an origin."""
-    return Dataset(modalities, tasks, read, origin.licence, unit, address=origin.address)
+    return Dataset(modalities, tasks, read, origin.licence, unit, address=origin.address, masks=masks)
 
 
 def _published(reader: Any, unit: str) -> Dataset:
@@ -125,7 +127,9 @@ DATASETS: dict[str, Dataset] = {
         gazegraph_desktop.SET, ("gaze",), {_ACTIVITY: tuple(DESKTOP)}, gazegraph_desktop.recordings, "person"
     ),
     "capfingerid": _recorded(capfingerid.SET, ("capacitance",), {_TOUCH: TOUCHES}, capfingerid.recordings, "person"),
-    "capcontact": _recorded(capcontact.SET, ("capacitance",), {}, capcontact.recordings, "person"),
+    "capcontact": _recorded(
+        capcontact.SET, ("capacitance",), {}, capcontact.recordings, "person", masks=("contact-mask",)
+    ),
     "thermal_d6t": _recorded(
         thermal_d6t.SET, ("thermal",), {_ACTIVITY: tuple(POSTURES)}, thermal_d6t.recordings, "volunteer"
     ),
