@@ -234,7 +234,7 @@ def capcontact() -> TrainConfig:
         "capcontact",
         {"capcontact": 1.0},
         model_for("capcontact"),
-        steps=1500,
+        steps=600,
         crops=16,
         slots=2,
         phases=1,

@@ -50,8 +50,8 @@ class Dataset:
     `read(root)` takes the set's folder or its parent, warns of what it skips, and raises DataError, which names the
     file, for what it cannot read; `unseen(root)` is what to measure on, for a set that makes its own people.
     `modalities` of its streams; `tasks`: what it is measured by, and over which of the task's outputs (none: all);
-    `masks`: what it shows how to draw; `unit` names what a "person" is; `pooled`: a whole recording is one decision; `address`: where the set is obtained,
-    empty for one that is generated.
+    `masks`: what it shows how to draw; `unit` names what a "person" is; `pooled`: a whole recording is one decision;
+    `address`: where the set is obtained, empty for one that is generated.
     """
 
     modalities: tuple[str, ...]

@@ -6,7 +6,8 @@ An image is the mutual capacitance of a panel of 345 x 195 mm, 41 x 72 cells; a 
 and each session is one recording. Images and masks stay on disk.
 
 The truth is the mask, and no label: this set does not say whose finger touches. Masks are as the camera saw them,
-displaced by up to a cell of the panel near its edges. Integers are kept; the scale is such that a firm touch is about 1.
+displaced by up to a cell of the panel near its edges. Integers are kept; the scale is such that a firm touch is
+about 1.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ SCALE = 1 / 512
 
 
 def recordings(root: Path) -> Recordings:
-    """One recording per person and session: capacitance of "panel", and masks of contact. `root`: the folder or its parent.
+    """One recording per person and session: capacitance of "panel", masks of contact. `root`: the folder or its parent.
 
     Raises DataError where nothing is found, or a file cannot be read.
     """

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -24,6 +25,13 @@ PARTS = 20
 """Parts of a window that labels are told apart in: 50 ms of a second."""
 AUDIBLE_SHARE = 0.05
 """Share of a window from which on an event is what the window is: a sneeze lasts a fifth of a second."""
+
+
+class Drawn(Protocol):
+    """Masks by row, (n, H, W) uint8: an array, or a reader that fetches the rows of an index when it is used."""
+
+    def __getitem__(self, rows: NDArray[np.int64], /) -> NDArray[Any]:
+        """The masks of these rows."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +123,7 @@ class Recording:
     tracks: tuple[Track, ...]
     labels: Mapping[str, Segments | Values]
     fold: int | None = None
-    masks: Mapping[str, Rows] = field(default_factory=dict)
+    masks: Mapping[str, Drawn] = field(default_factory=dict)
 
 
 class Recordings(list[Recording]):
@@ -173,7 +181,7 @@ class Masks:
 
     series: Series
     row: NDArray[np.int64]
-    drawn: Rows
+    drawn: Drawn
 
     def known(self, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
         """The slots, of those from `start` to `stop`, that have a frame and a mask."""

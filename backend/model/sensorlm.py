@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from backend.answer import Answer, Decision, Estimation
 from backend.choices import CHECKED, Count, LessThanAll, build, different, one_of
 from backend.model.adapter import FUSIONS, PLACEMENTS, Adapter, FuseBatch
+from backend.model.contact import ContactDecoder
 from backend.model.encoders import ENCODERS, build_encoder
 from backend.model.history import SLOTS_OF_CONTEXT, Context, StreamTokens
 from backend.model.trunk import Encoder
 from backend.moment import StreamWindow
-from backend.model.contact import ContactDecoder
 from backend.tasks import MASKS, TASKS, Classification, Regression, Task
 from broker.errors import CheckpointError, DataError
 from broker.modalities import MODALITIES

@@ -144,7 +144,13 @@ HEADLINE = ("accuracy", "balanced_accuracy", "macro_f1", "f1", "ece", "iou", "er
 def figures(report: dict[str, Any]) -> str:
     """The headline of a report, of one evaluation or of many folds, on one line."""
     keys = ("accuracy", "macro_f1") if "accuracy" in report else (report["metric"],)
-    words = {"accuracy": "accuracy", "macro_f1": "macro-F1", "iou": "IoU", "error_cm": "error (cm)", "mae_mm": "MAE (mm)"}
+    words = {
+        "accuracy": "accuracy",
+        "macro_f1": "macro-F1",
+        "iou": "IoU",
+        "error_cm": "error (cm)",
+        "mae_mm": "MAE (mm)",
+    }
     said = [f"{words.get(key, key)} {_with(report[key], report['interval'].get(key))}" for key in keys]
     return f"{report['task']}: {', '.join(said)}, n {report['n']}"
 

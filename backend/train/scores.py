@@ -191,7 +191,7 @@ def overlap(cells_P2: Mapping[str, Ints], seed: int = 0) -> dict[str, Any]:
     by = dict(zip(cells_P2, iou(table_P2).tolist(), strict=True))
     worst = min(by, key=lambda p: by[p])
     return {
-        "iou": _round(iou(table_P2.sum(0))),
+        "iou": _round(float(iou(table_P2.sum(0)))),
         "interval": {
             "level": 0.95,
             "units": len(by),
