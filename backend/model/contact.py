@@ -32,7 +32,7 @@ class ContactDecoder(nn.Module):
         nn.init.zeros_(self.out.weight)
 
     def picture(self, x_BHW1: Tensor) -> Tensor:
-        """(B, 8, H, W): capacitance above the background, also compressed and of the peak; the place and its squares."""
+        """(B, 8, H, W): capacitance above the background, also compressed and of the peak; place and its squares."""
         x_B1HW = x_BHW1.permute(0, 3, 1, 2)
         above_B1HW = x_B1HW - median(x_B1HW)
         peak_B111 = above_B1HW.abs().amax((2, 3), keepdim=True).clamp_min(TOUCH)
