@@ -49,9 +49,9 @@ def one_of(table: Collection[str]) -> AfterValidator:
 
 
 def different(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The names; raises ValueError for one that is there twice, or for none at all."""
-    if not names or len(set(names)) < len(names):
-        raise ValueError("give at least one name, and each once")
+    """The names; raises ValueError for one that is there twice."""
+    if len(set(names)) < len(names):
+        raise ValueError("give each name once")
     return names
 
 

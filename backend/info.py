@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from backend.checkpoint import Checkpoint
-from backend.tasks import Classification, Regression
+from backend.tasks import MASKS, Classification, Regression
 
 _MANY = 50  # points that nobody wants to read one by one
 
@@ -44,6 +44,9 @@ def _tasks(checkpoint: Checkpoint) -> Table:
             assert isinstance(task, Regression)
             points = ", ".join(task.points) if len(task.points) <= _MANY else f"{len(task.points)} points"
             table.add_row(name, senses, "", f"{points}: {', '.join(task.axes)} in {task.unit}")
+    for name in checkpoint.model.config.masks:
+        mask = MASKS[name]
+        table.add_row(name, mask.modality, "", f"a mask, {mask.finer} times as fine as the frame")
     return table
 
 

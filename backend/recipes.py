@@ -22,7 +22,7 @@ from backend.data.recording import PARTS
 from backend.model.adapter import PLACEMENTS
 from backend.model.encoders import ENCODERS, build_encoder
 from backend.model.sensorlm import ModelConfig
-from backend.tasks import TASKS, Classification
+from backend.tasks import MASKS, TASKS, Classification
 from backend.tasks.activity import ACTIONS, MOBILITY
 from backend.tasks.events import SOUNDS
 from backend.train.augment import AugmentConfig, GazeVariety
@@ -91,6 +91,10 @@ class TrainConfig:
                 )
         for task in set(self.importance) - set(model.tasks):
             raise ValueError(f"importance has {task}, which model.tasks has not; remove it")
+        for mask in model.masks:
+            teachers = [name for name, dataset in DATASETS.items() if mask in dataset.masks]
+            if not set(teachers) & set(self.datasets):
+                raise ValueError(f"model.masks has {mask}, which no dataset here shows; add {' or '.join(teachers)}")
         for modality in model.modalities:
             _try_encoder(model, modality)
         return self
@@ -116,7 +120,7 @@ def _try_encoder(model: ModelConfig, modality: str) -> None:
 
 
 def model_for(*datasets: str, **options: Any) -> ModelConfig:
-    """A model with the senses, tasks, labels and points that these datasets have between them."""
+    """A model with the senses, tasks, labels, points and masks that these datasets have between them."""
     found = [DATASETS[name] for name in datasets]
     modalities = tuple(m for m in ENCODERS if any(m in one.modalities for one in found))
     tasks = tuple(task for task in TASKS if any(task in one.tasks for one in found))
@@ -125,7 +129,8 @@ def model_for(*datasets: str, **options: Any) -> ModelConfig:
         named = [one.tasks[task] for one in found if task in one.tasks]
         if all(named):  # a set that names none has all
             outputs[task] = tuple(name for name in TASKS[task].outputs if any(name in names for names in named))
-    return ModelConfig(**{"modalities": modalities, "tasks": tasks, "outputs": outputs, **options})
+    masks = tuple(mask for mask in MASKS if any(mask in one.masks for one in found))
+    return ModelConfig(**{"modalities": modalities, "tasks": tasks, "outputs": outputs, "masks": masks, **options})
 
 
 def sp_sw_har() -> TrainConfig:
@@ -266,6 +271,21 @@ def capfingerid() -> TrainConfig:
     )
 
 
+def capcontact() -> TrainConfig:
+    """Which parts of a panel are touched: a mask eight times as fine as the panel's cells."""
+    return TrainConfig(
+        "capcontact",
+        {"capcontact": 1.0},
+        model_for("capcontact"),
+        steps=600,
+        crops=16,
+        slots=2,
+        phases=1,
+        folds=4,
+        validation=0.0,  # nothing is calibrated
+    )
+
+
 def thermal_d6t() -> TrainConfig:
     """Postures under a thermal sensor of sixteen pixels."""
     model = model_for("thermal_d6t")
@@ -312,6 +332,7 @@ def real() -> TrainConfig:
         "eyemu_gaze": 1.0,
         "gazegraph_desktop": 0.3,
         "capfingerid": 0.4,
+        "capcontact": 0.4,
         "thermal_d6t": 0.5,
         "htad": 0.5,
         "room_occupancy": 0.2,
@@ -341,6 +362,7 @@ RECIPES: dict[str, Callable[[], TrainConfig]] = {
     "eyemu-gaze": eyemu_gaze,
     "gazegraph-desktop": gazegraph_desktop,
     "capfingerid": capfingerid,
+    "capcontact": capcontact,
     "thermal-d6t": thermal_d6t,
     "htad": htad,
     "room-occupancy": room_occupancy,

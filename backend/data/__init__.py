@@ -52,9 +52,9 @@ class Dataset:
     `read(root)` takes the set's folder or its parent, warns of what it skips, and raises DataError, which names the
     file, for what it cannot read; `unseen(root)` is what to measure on, for a set that makes its own people.
     `modalities` of its streams; `tasks`: what it is measured by, and over which of the task's outputs (none: all);
-    `unit` names what a "person" is; `pooled`: a whole recording is one decision, of classifications; `sensors`, in
-    a set that is pooled: by name, modalities that are scored together beside all; `address`: where the set is obtained,
-    empty for one that is generated.
+    `masks`: what it shows how to draw; `unit` names what a "person" is; `pooled`: a whole recording is one decision, of
+    classifications; `sensors`, in a set that is pooled: by name, modalities that are scored together beside all;
+    `address`: where the set is obtained, empty for one that is generated.
     """
 
     modalities: tuple[str, ...]
@@ -66,6 +66,7 @@ class Dataset:
     pooled: bool = False
     address: str = ""
     sensors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    masks: tuple[str, ...] = ()
 
 
 _GAZE, _DEPTH, _GESTURE, _POSE = "gaze-estimation", "depth-estimation", "gesture-classification", "pose-estimation"
@@ -140,7 +141,9 @@ DATASETS: dict[str, Dataset] = {
         gazegraph_desktop.SET, ("gaze",), {_ACTIVITY: tuple(DESKTOP)}, gazegraph_desktop.recordings, "person"
     ),
     "capfingerid": _recorded(capfingerid.SET, ("capacitance",), {_TOUCH: TOUCHES}, capfingerid.recordings, "person"),
-    "capcontact": _recorded(capcontact.SET, ("capacitance",), {}, capcontact.recordings, "person"),
+    "capcontact": _recorded(
+        capcontact.SET, ("capacitance",), {}, capcontact.recordings, "person", masks=("contact-mask",)
+    ),
     "thermal_d6t": _recorded(
         thermal_d6t.SET, ("thermal",), {_ACTIVITY: tuple(POSTURES)}, thermal_d6t.recordings, "volunteer"
     ),

@@ -5,8 +5,8 @@ An image is the mutual capacitance of a panel of 345 x 195 mm, 41 x 72 cells; a 
 328 x 576 cells. Every fourth frame of a session is kept and carries its number, but no time: images come one a slot,
 and each session is one recording. Images and masks stay on disk.
 
-The mask of contact is no target of our tasks: touch contact is a label there, and this set does not say whose finger
-it is. `contact` gives the masks to whoever wants them. Integers are kept; the scale is such that a firm touch is
+The truth is the mask, and no label: this set does not say whose finger touches. Masks are as the camera saw them,
+displaced by up to a cell of the panel near its edges. Integers are kept; the scale is such that a firm touch is
 about 1.
 """
 
@@ -20,33 +20,29 @@ from numpy.typing import NDArray
 
 from backend.data.files import Lazy, Origin, check_rows, check_shape, frames, npz_shape, one_a_slot, read_npz, unpacked
 from backend.data.recording import Recording, Recordings, Track
+from backend.tasks.contact import CONTACT
 from broker.errors import DataError
 from edge.windows import Stream
 
 SET = Origin("capcontact", ("P*.npz",), "https://github.com/eth-siplab/CapContact", "CC BY-NC-SA 4.0")
 SIZE = (41, 72)
-FINE = 8
-"""Cells of the mask along each side of one of the panel's cells."""
 SCALE = 1 / 512
 
 
 def recordings(root: Path) -> Recordings:
-    """One recording per person and session: capacitance of "panel", without labels. `root`: the folder or its parent.
+    """One recording per person and session: capacitance of "panel", masks of contact. `root`: the folder or its parent.
 
     Raises DataError where nothing is found, or a file cannot be read.
     """
     return Recordings(one for path in SET.files(root) for one in _person(path))
 
 
-def contact(root: Path, recording: Recording) -> Lazy:
-    """(n, 328, 576) uint8 masks of a recording's images: 1 where skin touches the panel, read when used."""
-    person, session = recording.name.split("_")
-    path = SET.find(root) / f"{person}.npz"
-    first, last = dict(_sessions(path))[int(session)]
+def _contact(path: Path, first: int, last: int) -> Lazy:
+    """(n, 328, 576) uint8 masks of these images: 1 where skin touches the panel, read when used."""
     (count, rows, packed), _ = npz_shape(path, "contact_packed")
-    if (rows, packed * 8) != (SIZE[0] * FINE, SIZE[1] * FINE) or last > count:
+    if (rows, packed * 8) != (SIZE[0] * CONTACT.finer, SIZE[1] * CONTACT.finer) or last > count:
         raise DataError(
-            f"{path}: contact_packed is {(count, rows, packed)}, not {(last, *SIZE)} x {FINE}; get it again"
+            f"{path}: contact_packed is {(count, rows, packed)}, not {(last, *SIZE)} x {CONTACT.finer}; get it again"
         )
     return Lazy((last - first, rows, packed * 8), np.uint8, partial(_masks, path, first))
 
@@ -60,9 +56,10 @@ def _person(path: Path) -> list[Recording]:
     for session, (first, last) in _sessions(path):
         image = frames(path, "cap", first, last)
         check_shape(path, "cap", image, *SIZE, 1)
-        stream = Stream("capacitance", "capacitance", "table")
+        stream = Stream("capacitance", "capacitance", "table", size=SIZE)
         track = Track("panel", stream, one_a_slot(last - first), image, SCALE)
-        found.append(Recording(f"{path.stem}_{session}", SET.name, path.stem, (track,), {}))
+        masks = {CONTACT.name: _contact(path, first, last)}
+        found.append(Recording(f"{path.stem}_{session}", SET.name, path.stem, (track,), {}, masks=masks))
     return found
 
 

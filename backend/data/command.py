@@ -50,7 +50,7 @@ def list_(
     for name, row in DATASETS.items():
         where, error = (row.address or "generated when used", "") if root is None else _found(name, root)
         damaged += [error] if error else []
-        table.add_row(name, ", ".join(row.modalities), "\n".join(row.tasks) or "-", row.licence, where)
+        table.add_row(name, ", ".join(row.modalities), "\n".join((*row.tasks, *row.masks)) or "-", row.licence, where)
     console = Console()
     console.print(table)
     for error in damaged:

@@ -8,14 +8,15 @@ file formats or of the model.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from backend.moment import Moment, StreamWindow
-from backend.tasks import TASKS, Classification
+from backend.tasks import MASKS, TASKS, Classification
 from edge.clock import SECOND
 from edge.stream import Rows
 from edge.windows import Stream, Window, cut
@@ -24,6 +25,13 @@ PARTS = 20
 """Parts of a window that labels are told apart in: 50 ms of a second."""
 AUDIBLE_SHARE = 0.05
 """Share of a window from which on an event is what the window is: a sneeze lasts a fifth of a second."""
+
+
+class Drawn(Protocol):
+    """Masks by row, (n, H, W) uint8: an array, or a reader that fetches the rows of an index when it is used."""
+
+    def __getitem__(self, rows: NDArray[np.int64], /) -> NDArray[Any]:
+        """The masks of these rows."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +96,16 @@ class Values:
     def newest(self, end_L: NDArray[np.int64], within_ns: int) -> NDArray[np.float32]:
         """(L, D) newest rows before each time; NaN where that is more than `within_ns` before."""
         found = np.full((len(end_L), self.values.shape[1]), np.nan, np.float32)
-        row_L = np.searchsorted(self.t, end_L) - 1
-        there = (row_L >= 0) & (end_L - self.t[np.maximum(row_L, 0)] <= within_ns) if len(self.t) else row_L >= 0
-        found[there] = self.values[row_L[there]]
+        row_L = _newest_row(self.t, end_L, within_ns)
+        found[row_L >= 0] = self.values[row_L[row_L >= 0]]
         return found
+
+
+def _newest_row(t: NDArray[np.int64], end_L: NDArray[np.int64], within_ns: int) -> NDArray[np.int64]:
+    """(L,) index of the newest time before each end; -1 where that is more than `within_ns` before."""
+    row_L = np.searchsorted(t, end_L) - 1
+    there = (row_L >= 0) & (end_L - t[np.maximum(row_L, 0)] <= within_ns) if len(t) else row_L >= 0
+    return np.where(there, row_L, -1)
 
 
 @dataclass(frozen=True)
@@ -99,7 +113,8 @@ class Recording:
     """Streams that were recorded at once, with labels by task.
 
     `person` is whose data it is: the unit that splits keep together and that intervals are drawn over (for sound
-    clips: the source recording). `fold` is the publishers' own fold, where there is one.
+    clips: the source recording). `fold` is the publishers' own fold, where there is one. `masks` has a row for each
+    frame of the track that they are drawn from.
     """
 
     name: str
@@ -108,6 +123,7 @@ class Recording:
     tracks: tuple[Track, ...]
     labels: Mapping[str, Segments | Values]
     fold: int | None = None
+    masks: Mapping[str, Drawn] = field(default_factory=dict)
 
 
 class Recordings(list[Recording]):
@@ -162,6 +178,24 @@ class Parts:
 
 
 @dataclass(frozen=True)
+class Masks:
+    """Masks of a stream's frames: of slot l row `row[l]` of `drawn` (n, H, W) uint8, none where that is -1."""
+
+    series: Series
+    row: NDArray[np.int64]
+    drawn: Drawn
+
+    def known(self, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
+        """The slots, of those from `start` to `stop`, that have a frame and a mask."""
+        return start + np.flatnonzero((self.series.present & (self.row >= 0))[start:stop])
+
+    def at(self, slots: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Frames (n, H, W, C) in the modality's units, and their masks."""
+        frames = self.series.values[slots].astype(np.float32) * np.float32(self.series.scale)
+        return frames, np.asarray(self.drawn[self.row[slots]], np.uint8)
+
+
+@dataclass(frozen=True)
 class Sequence:
     """A recording in slots: streams' windows and, by task, the truth of the slot's window.
 
@@ -179,6 +213,7 @@ class Sequence:
     targets: Mapping[str, NDArray[np.float32]]
     parts: Mapping[str, Parts]
     fold: int | None = None
+    masks: Mapping[str, Masks] = field(default_factory=dict)
 
     @property
     def length(self) -> int:
@@ -214,11 +249,12 @@ def sequence(recording: Recording, shift_ns: int = 0) -> Sequence | None:
     if not slots:
         return None
     first, length = min(slots), max(slots) - min(slots) + 1
-    series = tuple(
-        _series(track, windows, first, length, hop_ns)
+    tracks = [
+        (track, _series(track, windows, first, length, hop_ns))
         for track, windows in zip(recording.tracks, found, strict=True)
         if windows
-    )
+    ]
+    series = tuple(one for _, one in tracks)
     part_ns = window_ns // PARTS
     edges = first * hop_ns - shift_ns + np.arange((length - 1) * hop_ns // part_ns + PARTS + 1) * part_ns
     ends = first * hop_ns - shift_ns + np.arange(length) * hop_ns + window_ns
@@ -237,8 +273,14 @@ def sequence(recording: Recording, shift_ns: int = 0) -> Sequence | None:
         whole[:, occurring] = windows.mean(1)
         whole = whole / np.maximum(whole.sum(-1, keepdims=True), 1e-6)
         targets[name] = event_first(whole, task.none_index)
+    masks = {
+        name: Masks(one, _newest_row(track.t, ends, window_ns), drawn)
+        for name, drawn in recording.masks.items()
+        for track, one in tracks
+        if one.modality == MASKS[name].modality
+    }
     about = (recording.name, recording.dataset, recording.person)
-    return Sequence(*about, first, hop_ns, series, targets, parts, recording.fold)
+    return Sequence(*about, first, hop_ns, series, targets, parts, recording.fold, masks)
 
 
 def event_first(target_LN: NDArray[np.float32], none: int | None) -> NDArray[np.float32]:

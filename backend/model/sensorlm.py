@@ -21,11 +21,12 @@ from torch import Tensor, nn
 from backend.answer import Answer, Decision, Estimation
 from backend.choices import CHECKED, Count, LessThanAll, build, different, one_of
 from backend.model.adapter import FUSIONS, PLACEMENTS, Adapter, FuseBatch
+from backend.model.contact import ContactDecoder
 from backend.model.encoders import ENCODERS, build_encoder
 from backend.model.history import SLOTS_OF_CONTEXT, Context, StreamTokens
 from backend.model.trunk import Encoder
 from backend.moment import StreamWindow
-from backend.tasks import TASKS, Classification, Regression, Task
+from backend.tasks import MASKS, TASKS, Classification, Regression, Task
 from broker.errors import CheckpointError, DataError
 from broker.modalities import READABLE
 
@@ -38,7 +39,7 @@ class ModelConfig:
     """Everything that the shape of a sensor model depends on; saved with every checkpoint.
 
     `outputs`: by task, the labels or points that the model answers for, where these are not all that the task has.
-    `placements`: those that it tells apart; the first stands for all others.
+    `placements`: those that it tells apart; the first stands for all others. `masks`: what it draws from frames.
     """
 
     modalities: Annotated[tuple[Annotated[str, one_of(ENCODERS)], ...], AfterValidator(different)] = ("imu", "audio")
@@ -58,15 +59,21 @@ class ModelConfig:
     encoders: dict[Annotated[str, one_of(ENCODERS)], dict[str, Any]] = field(default_factory=dict)
     outputs: dict[Annotated[str, one_of(TASKS)], tuple[str, ...]] = field(default_factory=dict)
     placements: tuple[str, ...] = PLACEMENTS
+    masks: Annotated[tuple[Annotated[str, one_of(MASKS)], ...], AfterValidator(different)] = ()
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        if not self.modalities or not self.tasks + self.masks:
+            raise ValueError("give at least one modality, and at least one task or mask")
         if self.dim % self.heads:
             raise ValueError(f"dim is {self.dim} and heads {self.heads}; dim has to be a multiple of heads")
         for task in self.tasks:
             if not TASKS[task].modalities & set(self.modalities):
                 asked = ", ".join(sorted(TASKS[task].modalities))
                 raise ValueError(f"tasks has {task}, but modalities has none of {asked}; remove the task or add one")
+        for mask in self.masks:
+            if (asked := MASKS[mask].modality) not in self.modalities:
+                raise ValueError(f"masks has {mask}, but modalities lacks {asked}; remove the mask or add it")
         for task, names in self.outputs.items():
             if strangers := set(names) - set(TASKS[task].outputs):
                 raise ValueError(f"outputs.{task} has {min(strangers)!r}, which the task does not know")
@@ -85,8 +92,8 @@ class ModelConfig:
         return self.placements.index(name) if name in self.placements else 0
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for a JSON file."""
-        return asdict(self)
+        """Plain values for a JSON file. Without masks nothing is said of them: older checkpoints keep their digest."""
+        return {field: value for field, value in asdict(self).items() if value or field != "masks"}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> ModelConfig:
@@ -131,6 +138,7 @@ class SensorModel(nn.Module):
         self.tasks = {name: config.task(name) for name in config.tasks}
         self.heads = nn.ModuleDict({name: task.head(config.dim) for name, task in self.tasks.items()})
         self.unimodal = nn.ModuleDict({m: self._voters(m) for m in config.modalities})
+        self.masks = nn.ModuleDict({name: MASKS[name].decoder() for name in config.masks})
 
     def _voters(self, modality: str) -> nn.ModuleDict:
         """Heads over one modality alone, of the tasks that ask for it."""
@@ -160,6 +168,10 @@ class SensorModel(nn.Module):
                 x = nn.functional.interpolate(x.transpose(1, 2), wanted, mode="linear").transpose(1, 2)
         tokens_BKd, quality_B = encoder(x)
         return tokens_BKd, quality_B
+
+    def decoder(self, mask: str) -> ContactDecoder:
+        """The decoder of one mask."""
+        return cast(ContactDecoder, self.masks[mask])
 
     def fuse(self, batch: FuseBatch) -> Outputs:
         """What every task's head says, and its gate, for B decisions."""
@@ -267,8 +279,8 @@ class Predictor:
     @torch.inference_mode()
     def decide(self, contexts: Sequence[Context]) -> list[dict[str, Answer]]:
         """Answers by task for every context; a task whose modalities are all silent in the slot gives none."""
-        if not contexts:
-            return []
+        if not contexts or not self.tasks:
+            return [{} for _ in contexts]
         batch = collate(contexts, self.config)
         batch = FuseBatch(*(value.to(self.device) for value in vars(batch).values()))
         outputs = self.model.fuse(batch)
@@ -287,6 +299,13 @@ class Predictor:
                 else:
                     found[name] = Estimation(said, weights)
         return answers
+
+    @torch.inference_mode()
+    def draw(self, mask: str, x_BHWC: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """(B, H x finer, W x finer) masks of frames in the modality's units."""
+        decoder = self.model.decoder(mask)
+        logit_BHW = decoder(decoder.picture(torch.from_numpy(x_BHWC).to(self.device)))
+        return np.asarray((logit_BHW > 0).cpu())
 
     def _answers(self, name: str, task: Task, head_BN: Tensor) -> NDArray[np.float32]:
         """(B, size) calibrated probabilities, or values in the task's unit."""

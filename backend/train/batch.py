@@ -6,8 +6,9 @@ L encodings. Fusion here and in serving is the same `SensorModel.fuse`; only the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Sequence as Many
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pydantic.dataclasses
@@ -16,10 +17,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from backend.choices import CHECKED, Count, Share
-from backend.data.recording import Sequence, Series
+from backend.data.recording import Masks, Sequence, Series
 from backend.model.adapter import FuseBatch
 from backend.model.sensorlm import ModelConfig, Outputs, SensorModel
-from backend.tasks import TASKS
+from backend.tasks import MASKS, TASKS
 from backend.train.augment import AUGMENTATIONS, AugmentConfig
 
 
@@ -46,6 +47,21 @@ class Windows:
     where: Tensor
 
 
+PATCH = 16
+"""Cells along a side of what is seen of a frame where a mask is learned: most of a frame is empty."""
+TOUCHED = 0.85
+"""Share of the patches that lie about something of the mask."""
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Whole frames (n, H, W, C) in the modality's units, the first cell of a patch of each, and the patch's mask."""
+
+    frames: Tensor
+    corner: list[tuple[int, int]]
+    mask: Tensor
+
+
 @dataclass(frozen=True)
 class Batch:
     """R crops of L slots with up to M streams each.
@@ -61,6 +77,7 @@ class Batch:
     present: Tensor
     targets: dict[str, Tensor]
     parts: dict[str, Tensor]
+    masks: dict[str, Patches] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,6 +88,7 @@ class Crop:
     starts: tuple[int, ...]
     targets: dict[str, np.ndarray]
     parts: dict[str, np.ndarray]
+    masks: Mapping[str, Masks] = field(default_factory=dict)
 
 
 def crop(sequence: Sequence, slots: int, rng: np.random.Generator) -> Crop:
@@ -79,7 +97,7 @@ def crop(sequence: Sequence, slots: int, rng: np.random.Generator) -> Crop:
     stop = start + slots
     targets = {task: _padded(of[start:stop], slots, TASKS[task].unknown) for task, of in sequence.targets.items()}
     parts = {task: _padded(of.dense(start, stop, TASKS[task].size), slots, 0.0) for task, of in sequence.parts.items()}
-    return Crop(sequence.series, (start,) * len(sequence.series), targets, parts)
+    return Crop(sequence.series, (start,) * len(sequence.series), targets, parts, sequence.masks)
 
 
 def _padded(truth: np.ndarray, slots: int, unknown: float) -> np.ndarray:
@@ -114,6 +132,8 @@ def assemble(
     rates: dict[str, float] = {}
     unasked: list[frozenset[str]] = [frozenset()] * len(crops)
     for r, one in enumerate(crops):
+        if one.masks and not one.targets:
+            continue  # nothing to decide: its frames are learned from as they are
         mirror = augment is not None and rng.random() < augment.mirror
         dropped = _dropped(one, slots, rng, drop)
         hidden, unasked[r] = _hidden(one, config, rng)
@@ -148,7 +168,8 @@ def assemble(
     rows = int(present.any((0, 1)).sum())
     about = [torch.from_numpy(a[..., :rows]) for a in (modality, placement, quality, present)]
     targets, parts = _labels(crops, slots, config, unasked)
-    return Batch(windows, about[0], about[1], about[2], about[3], targets, parts)
+    masks = _patches(crops, slots, config, rng)
+    return Batch(windows, about[0], about[1], about[2], about[3], targets, parts, masks)
 
 
 def _stacked(values: Many[np.ndarray]) -> np.ndarray:
@@ -209,6 +230,31 @@ def _labels(
                     stacked[r] = truth[..., columns]
                 found[name] = torch.from_numpy(stacked)
     return both
+
+
+def _patches(crops: Many[Crop], slots: int, config: ModelConfig, rng: np.random.Generator) -> dict[str, Patches]:
+    """`Batch.masks`: a patch of every frame that has a mask. Masks are read here, and no more of them are held."""
+    found = {}
+    for name in config.masks:
+        having = [one for one in crops if name in one.masks]
+        read = [one.masks[name].at(one.masks[name].known(one.starts[0], one.starts[0] + slots)) for one in having]
+        if not sum(len(frames) for frames, _ in read):
+            continue
+        frames, masks = (np.concatenate(both) for both in zip(*read, strict=True))
+        finer = MASKS[name].finer
+        side = np.minimum(PATCH, frames.shape[1:3])
+        corner, cut = [], []
+        for mask in masks:
+            middle = rng.integers(frames.shape[1:3])
+            touched = np.argwhere(mask)
+            if len(touched) and rng.random() < TOUCHED:
+                middle = touched[rng.integers(len(touched))] // finer
+            row, column = np.clip(middle - rng.integers(side), 0, frames.shape[1:3] - side)
+            corner.append((int(row), int(column)))
+            fine = [slice(at * finer, (at + cells) * finer) for at, cells in zip((row, column), side, strict=True)]
+            cut.append(mask[tuple(fine)])
+        found[name] = Patches(torch.from_numpy(frames), corner, torch.from_numpy(np.stack(cut)).float())
+    return found
 
 
 @dataclass(frozen=True)

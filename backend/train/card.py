@@ -44,6 +44,7 @@ def model_card(checkpoint: Checkpoint, reports: Mapping[str, dict[str, Any]]) ->
             lines.append(f"| {name} | {', '.join(task.labels)} | {calibrated} |")
         else:
             lines.append(f"| {name} | {task.size} numbers | | |")
+    lines += [f"| {name} | a mask | | |" for name in model.config.masks]
     lines += ["", "Encoders: " + "; ".join(f"{m} `{d[:12]}`" for m, d in checkpoint.encoders.items()), ""]
     lines += ["## Data and split", "", "| set | licence | learned from | held out for calibration and figures |"]
     lines += ["|---|---|---|---|"]

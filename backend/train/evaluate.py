@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from backend.answer import Estimation
@@ -21,10 +22,12 @@ from backend.data.recording import Recording, Sequence, sequence
 from backend.model.history import Context, History, StreamTokens
 from backend.model.sensorlm import Predictor
 from backend.moment import StreamWindow
-from backend.tasks import TASKS, Classification, Regression, Task
+from backend.tasks import MASKS, TASKS, Classification, Regression, Task
 from backend.train import scores
 
 BATCH = 128
+FRAMES = 32
+"""Frames whose masks are in memory at once."""
 Floats = NDArray[np.floating]
 
 
@@ -220,6 +223,32 @@ def measure(
         }
         result["f1"] = result["event_detection"]["f1"]
     return {"task": name, "metric": task.metric, **result}
+
+
+def measure_mask(predictor: Predictor, sequences: Many[Sequence], name: str) -> dict[str, Any]:
+    """The whole report on one mask, over all cells of all frames: drawn by the model, and three floors.
+
+    The floors are another frame's mask (`shuffled`), a threshold (`bicubic`), and that nothing is there (`majority`).
+    """
+    rng, count = np.random.default_rng(1), 0
+    cells: dict[str, dict[str, NDArray[np.int64]]] = {}
+    for one in (s for s in sequences if name in s.masks):
+        slots = rng.permutation(one.masks[name].known())
+        for at in range(0, len(slots), FRAMES):
+            frames, masks = one.masks[name].at(slots[at : at + FRAMES])
+            true, drawn = masks > 0, predictor.draw(name, frames)
+            floor = MASKS[name].floor(torch.from_numpy(frames)).numpy()
+            said = {"": drawn, "shuffled": np.roll(drawn, 1, 0), "bicubic": floor, "majority": np.zeros_like(true)}
+            count += len(true)
+            for by, mask in said.items():
+                people = cells.setdefault(by, {})
+                both_either = np.array([(mask & true).sum(), (mask | true).sum()])
+                people[one.person] = people.get(one.person, np.zeros(2, np.int64)) + both_either
+    if not count:
+        return {"task": name, "n": 0}
+    result = {by: scores.overlap(people) for by, people in cells.items()}
+    floors = {by: {"iou": result[by]["iou"]} for by in ("shuffled", "bicubic", "majority")}
+    return {"task": name, "metric": MASKS[name].metric, "n": count, **result[""], **floors}
 
 
 def headline(task: Task, decided: Decided) -> float:

@@ -24,7 +24,7 @@ from backend.model.sensorlm import Predictor
 from backend.moment import StreamWindow
 from backend.tasks import TASKS, Classification
 from backend.train import scores
-from backend.train.evaluate import Decided, cut_all, decide, measure, pooled
+from backend.train.evaluate import Decided, cut_all, decide, measure, measure_mask, pooled
 from broker.errors import DataError
 
 SKIPPED_NAMES = 10
@@ -76,10 +76,12 @@ def examine_recordings(
     """
     dataset, sequences = find_dataset(name), cut_all(recordings)
     tasks = [t for t in dataset.tasks if t in predictor.config.tasks]
-    if not tasks:
-        raise DataError(f"{name}: the checkpoint has none of its tasks ({', '.join(dataset.tasks)})")
+    masks = [m for m in dataset.masks if m in predictor.config.masks]
+    if not tasks + masks:
+        raise DataError(f"{name}: the checkpoint has none of its tasks ({', '.join((*dataset.tasks, *dataset.masks))})")
     reports = {task: _task_report(dataset, predictor, sequences, task, dataset.tasks[task]) for task in tasks}
-    first, *others = tasks
+    reports |= {mask: measure_mask(predictor, sequences, mask) for mask in masks}
+    first, *others = reports
     if not reports[first]["n"]:
         raise DataError(f"{name}: no labelled window of a second was found in {len(recordings)} recordings")
     whole = {one.name for one in sequences}
@@ -155,14 +157,20 @@ STUDENT_T = {
 """97.5 % quantiles of Student's t by degrees of freedom; beyond the table its last one, which is a little wide."""
 
 
-HEADLINE = ("accuracy", "balanced_accuracy", "macro_f1", "f1", "ece", "error_cm", "mae_mm", "epe_mm")
-"""What a report may have to say; a classification has the first ones, a regression one of the others."""
+HEADLINE = ("accuracy", "balanced_accuracy", "macro_f1", "f1", "ece", "iou", "error_cm", "mae_mm", "epe_mm")
+"""What a report may have to say; a classification has the first ones, a mask or a regression one of the others."""
 
 
 def figures(report: dict[str, Any]) -> str:
     """The headline of a report, of one evaluation or of many folds, on one line."""
     keys = ("accuracy", "macro_f1") if "accuracy" in report else (report["metric"],)
-    words = {"accuracy": "accuracy", "macro_f1": "macro-F1", "error_cm": "error (cm)", "mae_mm": "MAE (mm)"}
+    words = {
+        "accuracy": "accuracy",
+        "macro_f1": "macro-F1",
+        "iou": "IoU",
+        "error_cm": "error (cm)",
+        "mae_mm": "MAE (mm)",
+    }
     said = [f"{words.get(key, key)} {_with(report[key], report['interval'].get(key))}" for key in keys]
     return f"{report['task']}: {', '.join(said)}, n {report['n']}"
 
@@ -228,7 +236,9 @@ def _summary(seeds: Mapping[int, list[dict[str, Any]]], unit: str) -> dict[str, 
         result["by_class"] = scores.by_class(confusion, tuple(labels))
         result["majority"] = {"accuracy": round(float(confusion.sum(1).max() / confusion.sum()), 4)}
     else:
-        result["constant"] = {k: _mean(report["constant"][k] for report in reports) for k in first[0]["constant"]}
+        for floor in ("constant", "bicubic", "majority"):
+            if floor in first[0]:
+                result[floor] = {k: _mean(report[floor][k] for report in reports) for k in first[0][floor]}
     for by in ("devices", "modalities", "views", "sensors"):
         if by in first[0]:
             result[by] = _means(by, reports)
@@ -258,7 +268,7 @@ def _by_person(reports: list[dict[str, Any]]) -> dict[str, Any]:
         for person, value in report["by_person"][key].items():
             found.setdefault(person, []).append(value)
     people = {person: _mean(values) for person, values in found.items()}
-    worst = (min if key == "accuracy" else max)(people, key=lambda person: people[person])
+    worst = (min if key in ("accuracy", "iou") else max)(people, key=lambda person: people[person])
     return {
         key: people,
         "worst": {"person": worst, key: people[worst]},

@@ -13,7 +13,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 
@@ -25,7 +25,7 @@ from torch import Tensor
 
 from backend.model.sensorlm import SensorModel
 from backend.recipes import TrainConfig
-from backend.tasks import Classification, Regression, Task
+from backend.tasks import MASKS, Classification, Regression, Task
 from backend.tasks.events import EVENTS
 from backend.train.augment_audio import mix_sounds
 from backend.train.batch import Answers, Batch, answer, assemble
@@ -86,9 +86,11 @@ def train_step(state: State, mixture: Mixture, weights: dict[str, Tensor], confi
     batch = _varied(
         assemble(mixture.draw(rng), config.slots, config.model, rng, config.augment, config.drop), config, rng
     )
-    with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
-        answers = answer(state.model, batch)
-    losses = task_losses(answers, batch, weights, config)
+    losses = mask_losses(state.model, batch)
+    if batch.targets:
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
+            answers = answer(state.model, batch)
+        losses |= task_losses(answers, batch, weights, config)
     total = _balanced(losses, state.running, config.importance)
     state.optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(total)
@@ -115,7 +117,21 @@ def _varied(batch: Batch, config: TrainConfig, rng: np.random.Generator) -> Batc
     values, target = mix_sounds(sound.values, sound.where, batch.targets[task], none, config.augment.sound, rng)
     windows = {**batch.windows, "audio": type(sound)(values, sound.rate, sound.where)}
     targets = {**batch.targets, task: target}
-    return Batch(windows, batch.modality, batch.placement, batch.quality, batch.present, targets, batch.parts)
+    return replace(batch, windows=windows, targets=targets)
+
+
+def mask_losses(model: SensorModel, batch: Batch) -> dict[str, Tensor]:
+    """Mean loss by mask, over the patches of its frames."""
+    losses = {}
+    for name, patches in batch.masks.items():
+        decoder, finer = model.decoder(name), MASKS[name].finer
+        rows, columns = (side // finer for side in patches.mask.shape[1:])
+        seen = [
+            picture[:, row : row + rows, column : column + columns]
+            for picture, (row, column) in zip(decoder.picture(patches.frames), patches.corner, strict=True)
+        ]
+        losses[name] = MASKS[name].loss(decoder(torch.stack(seen)), patches.mask)
+    return losses
 
 
 def task_losses(answers: Answers, batch: Batch, weights: dict[str, Tensor], config: TrainConfig) -> dict[str, Tensor]:

@@ -183,5 +183,33 @@ def regression(error_P: Floats, person_P: NDArray[np.str_], metric: str, seed: i
     }
 
 
+def overlap(cells_P2: Mapping[str, Ints], seed: int = 0) -> dict[str, Any]:
+    """Intersection over union of masks, from each person's cells: in both masks, and in either."""
+    table_P2 = np.array(list(cells_P2.values()))
+    drawn = np.random.default_rng(seed).integers(len(table_P2), size=(RESAMPLES, len(table_P2)))
+    low, high = np.percentile(iou(table_P2[drawn].sum(1)), [2.5, 97.5])
+    by = dict(zip(cells_P2, iou(table_P2).tolist(), strict=True))
+    worst = min(by, key=lambda p: by[p])
+    return {
+        "iou": _round(float(iou(table_P2.sum(0)))),
+        "interval": {
+            "level": 0.95,
+            "units": len(by),
+            "iou": [_round(low), _round(high)] if len(by) > 1 else None,
+        },
+        "by_person": {
+            "iou": {p: _round(value) for p, value in by.items()},
+            "worst": {"person": worst, "iou": _round(by[worst])},
+            "spread": _round(float(np.std(list(by.values())))),
+        },
+    }
+
+
+def iou(cells: Ints) -> Floats:
+    """The share of what is in either mask that is in both, from cells (..., 2); two empty masks agree."""
+    both, either = cells[..., 0], cells[..., 1]
+    return np.asarray(np.where(either > 0, both / np.maximum(either, 1), 1.0))
+
+
 def _round(value: float | np.floating) -> float:
     return round(float(value), 4)
