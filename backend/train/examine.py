@@ -104,7 +104,7 @@ def _task_report(
     windows = measure(predictor, sequences, task, outputs)
     if not dataset.pooled or not windows["n"] or not isinstance(predictor.tasks[task], Classification):
         return windows
-    result = {"task": task, "metric": windows["metric"], "labels": windows["labels"]}
+    result: dict[str, Any] = {"task": task, "metric": windows["metric"], "labels": windows["labels"]}
     result |= _clip_scores(pool_clips(predictor, sequences, task))
     sensors = {}
     for name, senses in dataset.sensors.items():
@@ -112,8 +112,8 @@ def _task_report(
         if len(clips.true):
             sensors[name] = {k: v for k, v in _clip_scores(clips).items() if k in HEADLINE or k in ("n", "interval")}
     result |= {"sensors": sensors} if sensors else {}
-    kept = {key: windows[key] for key in ("shuffled", "event_detection") if key in windows}
-    return {**result, **kept, "windows": windows}
+    result |= {key: windows[key] for key in ("shuffled", "event_detection") if key in windows}
+    return {**result, "windows": windows}
 
 
 def _clip_scores(clips: Decided) -> dict[str, Any]:
