@@ -324,7 +324,7 @@ def real() -> TrainConfig:
         "real",
         datasets,
         model_for(*datasets, encoders={"capacitance": {"size": [27, 15]}}),
-        steps=2500,
+        steps=6000,
         slots=6,
         smoothing=0.05,
         phases=4,
