@@ -15,23 +15,22 @@ from typing import Any
 
 from backend.checkpoint import load_checkpoint
 from backend.data import DATASETS
-from backend.data.recording import Sequence
 from backend.model.sensorlm import Predictor
 from backend.tasks import TASKS
-from backend.train.evaluate import cut_all, decide, headline
+from backend.train.evaluate import Encoded, cut_all, decide, encode, headline
 
 RESULT = Path(__file__).parent / "results" / "missing.json"
 SIMULATED = tuple(name for name, dataset in DATASETS.items() if dataset.unseen)
 
 
-def row(predictor: Predictor, sequences: list[Sequence], dataset: str, name: str) -> dict[str, Any] | None:
+def row(predictor: Predictor, encoded: Encoded, dataset: str, name: str) -> dict[str, Any] | None:
     """The metric of one task on one simulated set, by what is missing; None where nothing of it can be answered."""
     outputs = tuple(o for o in DATASETS[dataset].tasks[name] if o in predictor.tasks[name].outputs)
-    senses = {series.modality for one in sequences for series in one.series} & set(predictor.encoders)
+    senses = {series.modality for one in encoded.sequences for series in one.series} & set(predictor.encoders)
     scores: dict[str, float | None] = {}
     counts: dict[str, int] = {}
     for without in ("", *sorted(senses - TASKS[name].given_by)):
-        found = decide(predictor, sequences, name, outputs, keep=lambda w, without=without: w.modality != without)
+        found = decide(predictor, encoded, name, outputs, keep=lambda w, without=without: w.modality != without)
         counts[without] = len(found.true)
         task = TASKS[name].only(found.outputs)
         scores[without] = round(headline(task, found), 4) if len(found.true) else None
@@ -63,9 +62,9 @@ def main() -> None:
     for dataset in SIMULATED:
         unseen = DATASETS[dataset].unseen
         assert unseen is not None
-        sequences = cut_all(unseen(Path())[: options.people])
+        encoded = encode(predictor, cut_all(unseen(Path())[: options.people]))
         for name in DATASETS[dataset].tasks:
-            if name in predictor.tasks and (found := row(predictor, sequences, dataset, name)):
+            if name in predictor.tasks and (found := row(predictor, encoded, dataset, name)):
                 tasks.setdefault(name, {})[dataset] = found
                 print(f"{name} on {dataset}: {found['all']}", flush=True)
     report = {"checkpoint": checkpoint.digest, "people": options.people, "tasks": tasks}

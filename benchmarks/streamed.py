@@ -27,7 +27,7 @@ from backend.checkpoint import load_checkpoint
 from backend.data import DATASETS
 from backend.model.sensorlm import Predictor
 from backend.train import scores
-from backend.train.evaluate import Decided, cut_all, decide
+from backend.train.evaluate import Decided, cut_all, decide, encode
 from backend.train.examine import STUDENT_T
 from benchmarks.processes import Process, free_port, mosquitto, python, wait_listening
 
@@ -105,7 +105,8 @@ def offline(checkpoint: Path, people: Sequence[Path]) -> Decided:
     """The same windows, evaluated as `backend eval` does."""
     names = {path.stem for path in people}
     recordings = [r for r in DATASETS[DATASET].read(people[0].parent) if r.person in names]
-    return decide(Predictor(load_checkpoint(checkpoint)), cut_all(recordings), TASK)
+    predictor = Predictor(load_checkpoint(checkpoint))
+    return decide(predictor, encode(predictor, cut_all(recordings)), TASK)
 
 
 def compare(streamed: Found, expected: Decided) -> dict[str, Any]:

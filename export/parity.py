@@ -26,7 +26,7 @@ from backend.model.sensorlm import Predictor, SensorModel
 from backend.model.trunk import Encoder, fitted
 from backend.moment import StreamWindow
 from backend.tasks import TASKS, Regression
-from backend.train.evaluate import Decided, cut_all, decide, headline
+from backend.train.evaluate import Decided, Encoded, cut_all, decide, encode, headline
 from broker.errors import CheckpointError, DataError
 from broker.modalities import MODALITIES
 from edge.encoder import Encoder as DeviceEncoder
@@ -192,8 +192,10 @@ def judge(
     devices = {precision: DevicePredictor(checkpoint, of) for precision, of in files.items()}
     rows = []
     for one in evidence:
+        raw_windows = encode(original, one.sequences)
+        of_devices = {precision: encode(device, one.sequences) for precision, device in devices.items()}
         for task in one.tasks:
-            raw = _decide(original, one, task)
+            raw = _decide(original, raw_windows, one, task)
             score = _score(raw, task)
             row = {
                 "dataset": one.dataset,
@@ -202,7 +204,7 @@ def judge(
                 "metric": TASKS[task].metric,
                 "torch": score,
             }
-            found = {precision: _decide(device, one, task) for precision, device in devices.items()}
+            found = {precision: _decide(original, tokens, one, task) for precision, tokens in of_devices.items()}
             rows.append(row | {precision: _change(raw, score, of, task) for precision, of in found.items()})
     return rows
 
@@ -219,9 +221,8 @@ def _change(raw: Decided, score: float, found: Decided, name: str) -> dict[str, 
     return {"score": new, "change": round(gained, 4), "same": round(same, 4)}
 
 
-def _decide(predictor: Predictor, one: Evidence, task: str) -> Decided:
-    known = predictor.config.modalities
-    decided = decide(predictor, one.sequences, task, keep=lambda window: window.modality in known)
+def _decide(predictor: Predictor, encoded: Encoded, one: Evidence, task: str) -> Decided:
+    decided = decide(predictor, encoded, task)
     if not len(decided.true):
         raise CheckpointError(f"{one.dataset}: no window of {task!r} can be decided; nothing proves the export")
     return decided

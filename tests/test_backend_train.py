@@ -30,7 +30,7 @@ from backend.train import loop, scores
 from backend.train.augment import AUGMENTATIONS, AugmentConfig, GazeVariety
 from backend.train.augment_frames import FrameVariety
 from backend.train.batch import DropConfig, answer, assemble, crop, overlay
-from backend.train.evaluate import best_temperature, cut_all, decide
+from backend.train.evaluate import best_temperature, cut_all, decide, encode
 from backend.train.examine import HEADLINE, STUDENT_T, examine, examine_recordings, summary
 from backend.train.loop import load_state, new_state, run_steps, save_state
 from backend.train.run import take_out_weights, train, train_folds
@@ -119,7 +119,7 @@ def test_batches_decide_as_the_predictor_does(scenes):
     model = new_state(config).model.eval()
     one = sequence(scenes[0])
     predictor = Predictor(Checkpoint(model))
-    served = decide(predictor, [one], ACTIVITY)
+    served = decide(predictor, encode(predictor, [one]), ACTIVITY)
     whole = crop(one, one.length, np.random.default_rng(0))
     batch = assemble([whole], one.length, config.model, np.random.default_rng(0))
     with torch.no_grad():
@@ -131,9 +131,9 @@ def test_batches_decide_as_the_predictor_does(scenes):
 def test_a_decision_sees_nothing_that_comes_later(scenes):
     predictor = Predictor(Checkpoint(new_state(tiny()).model))
     one = sequence(scenes[0])
-    before = decide(predictor, [one], ACTIVITY)
+    before = decide(predictor, encode(predictor, [one]), ACTIVITY)
     series = tuple(replace(s, values=np.concatenate([s.values[:20], s.values[20:][::-1]])) for s in one.series)
-    after = decide(predictor, [replace(one, series=series)], ACTIVITY)
+    after = decide(predictor, encode(predictor, [replace(one, series=series)]), ACTIVITY)
     assert np.allclose(before.said[:20], after.said[:20], atol=1e-6)
     assert not np.allclose(before.said[20:30], after.said[20:30], atol=1e-3)
 
@@ -287,8 +287,8 @@ def test_folds_report_mean_interval_and_every_person(tmp_path):
 
 def test_shuffled_sensors_leave_only_chance(scenes):
     predictor = Predictor(Checkpoint(new_state(tiny()).model))
-    sequences = cut_all(scenes)
-    plain, shuffled = decide(predictor, sequences, EVENT), decide(predictor, sequences, EVENT, shuffle=1)
+    encoded = encode(predictor, cut_all(scenes))
+    plain, shuffled = decide(predictor, encoded, EVENT), decide(predictor, encoded, EVENT, shuffle=1)
     assert np.array_equal(plain.true, shuffled.true)
     assert not np.allclose(plain.said, shuffled.said, atol=1e-3)
     report = examine_recordings("synthetic", scenes, predictor)

@@ -31,6 +31,11 @@ class StreamTokens:
     tokens: NDArray[np.float16]
     quality: float
 
+    @property
+    def device(self) -> str:
+        """Whose stream it is: `key` is device/stream."""
+        return self.key.partition("/")[0]
+
 
 @dataclass(frozen=True)
 class Context:

@@ -6,10 +6,12 @@ streamed results equal these is proved by a test.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as Many
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import groupby, islice
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,6 @@ from backend.data import DATASETS
 from backend.data.recording import Recording, Sequence, sequence
 from backend.model.history import Context, History, StreamTokens
 from backend.model.sensorlm import Predictor
-from backend.moment import StreamWindow
 from backend.tasks import MASKS, TASKS, Classification, Regression, Task
 from backend.train import scores
 
@@ -52,13 +53,38 @@ def cut_all(recordings: Many[Recording]) -> list[Sequence]:
     return [s for s in map(sequence, recordings) if s is not None]
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """Sequences, and the tokens of each one's windows in order of time: encoded once, decided upon many times."""
+
+    sequences: tuple[Sequence, ...]
+    tokens: tuple[tuple[StreamTokens, ...], ...]
+
+
+def encode(predictor: Predictor, sequences: Iterable[Sequence]) -> Encoded:
+    """The windows of all streams that the model has encoders for, a batch at a time: what is read is not kept."""
+    sequences, found = tuple(sequences), []
+    for one in sequences:
+        windows = (w for moment in one.moments() for w in moment.windows if w.modality in predictor.encoders)
+        tokens: list[StreamTokens] = []
+        while batch := list(islice(windows, BATCH)):
+            tokens += predictor.encode_windows(batch)
+        found.append(tuple(tokens))
+    return Encoded(sequences, tuple(found))
+
+
+def _joined(many: Iterable[Encoded]) -> Encoded:
+    every = tuple(many)
+    return Encoded(sum((one.sequences for one in every), ()), sum((one.tokens for one in every), ()))
+
+
 def decide(
     predictor: Predictor,
-    sequences: Many[Sequence],
+    encoded: Encoded,
     name: str,
     outputs: tuple[str, ...] = (),
     *,
-    keep: Callable[[StreamWindow], bool] = lambda window: True,
+    keep: Callable[[StreamTokens], bool] = lambda window: True,
     shuffle: int | None = None,
 ) -> Decided:
     """Decide every slot of every sequence about which the truth is known, with at most the context that serving has.
@@ -68,23 +94,19 @@ def decide(
     so that only chance and the labels' frequencies are left to score.
     """
     outputs, given_by = outputs or predictor.tasks[name].outputs, TASKS[name].given_by
-    senses = set(predictor.encoders) - given_by
-    windows, homes = _windows(sequences, lambda window: window.modality in senses and keep(window))
-    tokens = [t for at in range(0, len(windows), BATCH) for t in predictor.encode_windows(windows[at : at + BATCH])]
+    kept = [
+        (one, [t for t in tokens if t.modality not in given_by and keep(t)])
+        for one, tokens in zip(encoded.sequences, encoded.tokens, strict=True)
+        if name in one.targets
+    ]
     if shuffle is not None:
-        tokens = _shuffled(tokens, shuffle)
-    rows: dict[int, list[int]] = {}
-    for n, home in enumerate(homes):
-        rows.setdefault(home, []).append(n)
+        kept = _shuffled(kept, shuffle)
     contexts: list[Context] = []
     about: list[tuple[Any, str, str, int]] = []
-    for home, chosen in rows.items():
-        one = sequences[home]
-        if name not in one.targets:
-            continue
+    for one, tokens in kept:
         history, (known, true) = History(predictor.config.slots), _truth(one, name, outputs)
-        for slot in sorted({tokens[n].slot for n in chosen}):
-            history.add(tokens[n] for n in chosen if tokens[n].slot == slot)
+        for slot, now in groupby(tokens, key=attrgetter("slot")):
+            history.add(now)
             if known[slot - one.slot]:
                 contexts.append(history.at(slot))
                 about.append((true[slot - one.slot], one.person, one.name, slot))
@@ -110,25 +132,17 @@ def _truth(one: Sequence, name: str, outputs: tuple[str, ...]) -> tuple[NDArray[
     return np.asarray(np.isfinite(true).any(-1)), true
 
 
-def _windows(sequences: Many[Sequence], keep: Callable[[StreamWindow], bool]) -> tuple[list[StreamWindow], list[int]]:
-    windows, homes = [], []
-    for home, one in enumerate(sequences):
-        for moment in one.moments():
-            kept = [w for w in moment.windows if keep(w)]
-            windows += kept
-            homes += [home] * len(kept)
-    return windows, homes
-
-
-def _shuffled(tokens: list[StreamTokens], seed: int) -> list[StreamTokens]:
-    """The same rows with the contents of each stream exchanged among them."""
+def _shuffled(kept: Many[tuple[Sequence, list[StreamTokens]]], seed: int) -> list[tuple[Sequence, list[StreamTokens]]]:
+    """The same rows with the contents of each stream exchanged among them, over all sequences."""
     rng = np.random.default_rng(seed)
-    done = list(tokens)
-    for key in {t.key for t in tokens}:
-        mine = [n for n, t in enumerate(tokens) if t.key == key]
+    rows = [row for _, tokens in kept for row in tokens]
+    done = list(rows)
+    for key in dict.fromkeys(row.key for row in rows):
+        mine = [n for n, row in enumerate(rows) if row.key == key]
         for n, other in zip(mine, rng.permutation(mine), strict=True):
-            done[n] = replace(tokens[n], tokens=tokens[other].tokens, quality=tokens[other].quality)
-    return done
+            done[n] = replace(rows[n], tokens=rows[other].tokens, quality=rows[other].quality)
+    exchanged = iter(done)
+    return [(one, list(islice(exchanged, len(tokens)))) for one, tokens in kept]
 
 
 def _said(
@@ -167,20 +181,21 @@ def best_temperature(probs_PN: Floats, true_P: NDArray[np.int64]) -> float:
     return round(float(grid[np.argmin([surprise(float(t)) for t in grid])]), 4)
 
 
-def calibrate(predictor: Predictor, validation: dict[str, list[Sequence]]) -> None:
+def calibrate(predictor: Predictor, validation: Mapping[str, Many[Sequence]]) -> None:
     """Set the predictor's (and so its checkpoint's) temperature and threshold of every task from validation people.
 
     Temperatures come from recorded sets alone where a task has any: simulated people are too easy, and would make the
     model sure of itself. Thresholds come from all sets, because silence and background are best simulated.
     """
+    encoded = {of: encode(predictor, sequences) for of, sequences in validation.items()}
     for name, task in predictor.tasks.items():
         if not isinstance(task, Classification):
             continue
-        mine = {of: [s for s in found if name in s.targets] for of, found in validation.items()}
-        recorded = [s for of, found in mine.items() if DATASETS[of].unseen is None for s in found]
-        everything = [s for found in mine.values() for s in found]
+        mine = {of: found for of, found in encoded.items() if any(name in one.targets for one in found.sequences)}
+        recorded = _joined(found for of, found in mine.items() if DATASETS[of].unseen is None)
+        everything = _joined(mine.values())
         predictor.temperatures.pop(name, None)
-        found = decide(predictor, recorded or everything, name)
+        found = decide(predictor, recorded if recorded.sequences else everything, name)
         predictor.temperatures[name] = best_temperature(found.said, found.true)
         none = task.none_index
         if none is None or not len(found.true):
@@ -190,29 +205,29 @@ def calibrate(predictor: Predictor, validation: dict[str, list[Sequence]]) -> No
             predictor.thresholds[name] = scores.best_threshold(found.said, found.true, none)
 
 
-def measure(
-    predictor: Predictor, sequences: Many[Sequence], name: str, outputs: tuple[str, ...] = ()
-) -> dict[str, Any]:
+def measure(predictor: Predictor, encoded: Encoded, name: str, outputs: tuple[str, ...] = ()) -> dict[str, Any]:
     """The whole report on one task: all sensors, each device and each modality alone, and two floors.
 
     The floors are shuffled sensors, and always the same answer: the majority label, or the mean of the truth.
     """
-    everything = decide(predictor, sequences, name, outputs)
+    everything = decide(predictor, encoded, name, outputs)
     if not len(everything.true):
         return {"task": name, "n": 0}
     task = TASKS[name].only(everything.outputs)
-    shuffled = _brief(task, decide(predictor, sequences, name, outputs, shuffle=1))
+    shuffled = _brief(task, decide(predictor, encoded, name, outputs, shuffle=1))
     result = _whole(task, everything)
     result["shuffled"] = {task.metric: shuffled[task.metric]}
     if isinstance(task, Classification):
         result["shuffled"]["accuracy"] = shuffled["accuracy"]
     for by, of in (("devices", "device"), ("modalities", "modality")):
-        kinds = sorted({getattr(s, of) for one in sequences for s in one.series if s.modality in task.modalities})
+        kinds = sorted(
+            {getattr(s, of) for one in encoded.sequences for s in one.series if s.modality in task.modalities}
+        )
         if len(kinds) < 2:
             continue
         result[by] = {"both" if len(kinds) == 2 else "all": _brief(task, everything)}
         for kind in kinds:
-            alone = decide(predictor, sequences, name, outputs, keep=partial(_has, of, kind))
+            alone = decide(predictor, encoded, name, outputs, keep=partial(_has, of, kind))
             if len(alone.true):
                 result[by][kind] = _brief(task, alone)
     if isinstance(task, Classification) and task.none_index is not None:
@@ -280,7 +295,7 @@ def _brief(task: Task, decided: Decided) -> dict[str, Any]:
     return {key: whole[key] for key in dict.fromkeys(keys) if key in whole}
 
 
-def _has(attribute: str, value: str, window: StreamWindow) -> bool:
+def _has(attribute: str, value: str, window: StreamTokens) -> bool:
     return bool(getattr(window, attribute) == value)
 
 

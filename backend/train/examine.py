@@ -19,12 +19,12 @@ from rich.console import Console
 
 from backend.checkpoint import Checkpoint
 from backend.data import DATASETS, Dataset
-from backend.data.recording import Recording, Recordings, Sequence
+from backend.data.recording import Recording, Recordings
+from backend.model.history import StreamTokens
 from backend.model.sensorlm import Predictor
-from backend.moment import StreamWindow
 from backend.tasks import TASKS, Classification
 from backend.train import scores
-from backend.train.evaluate import Decided, cut_all, decide, measure, measure_mask, pooled
+from backend.train.evaluate import Decided, Encoded, cut_all, decide, encode, measure, measure_mask, pooled
 from broker.errors import DataError
 
 SKIPPED_NAMES = 10
@@ -79,7 +79,8 @@ def examine_recordings(
     masks = [m for m in dataset.masks if m in predictor.config.masks]
     if not tasks + masks:
         raise DataError(f"{name}: the checkpoint has none of its tasks ({', '.join((*dataset.tasks, *dataset.masks))})")
-    reports = {task: _task_report(dataset, predictor, sequences, task, dataset.tasks[task]) for task in tasks}
+    encoded = encode(predictor, sequences if tasks else ())
+    reports = {task: _task_report(dataset, predictor, encoded, task, dataset.tasks[task]) for task in tasks}
     reports |= {mask: measure_mask(predictor, sequences, mask) for mask in masks}
     first, *others = reports
     if not reports[first]["n"]:
@@ -99,16 +100,16 @@ def examine_recordings(
 
 
 def _task_report(
-    dataset: Dataset, predictor: Predictor, sequences: list[Sequence], task: str, outputs: tuple[str, ...]
+    dataset: Dataset, predictor: Predictor, encoded: Encoded, task: str, outputs: tuple[str, ...]
 ) -> dict[str, Any]:
-    windows = measure(predictor, sequences, task, outputs)
+    windows = measure(predictor, encoded, task, outputs)
     if not dataset.pooled or not windows["n"] or not isinstance(predictor.tasks[task], Classification):
         return windows
     result: dict[str, Any] = {"task": task, "metric": windows["metric"], "labels": windows["labels"]}
-    result |= _clip_scores(pool_clips(predictor, sequences, task))
+    result |= _clip_scores(pool_clips(predictor, encoded, task))
     sensors = {}
     for name, senses in dataset.sensors.items():
-        clips = pool_clips(predictor, sequences, task, keep=partial(_senses, frozenset(senses)))
+        clips = pool_clips(predictor, encoded, task, keep=partial(_senses, frozenset(senses)))
         if len(clips.true):
             sensors[name] = {k: v for k, v in _clip_scores(clips).items() if k in HEADLINE or k in ("n", "interval")}
     result |= {"sensors": sensors} if sensors else {}
@@ -120,16 +121,16 @@ def _clip_scores(clips: Decided) -> dict[str, Any]:
     return scores.report(clips.said, clips.true, clips.person, clips.outputs)
 
 
-def _senses(wanted: frozenset[str], window: StreamWindow) -> bool:
+def _senses(wanted: frozenset[str], window: StreamTokens) -> bool:
     return window.modality in wanted
 
 
 def pool_clips(
     predictor: Predictor,
-    sequences: list[Sequence],
+    encoded: Encoded,
     task: str,
     *,
-    keep: Callable[[StreamWindow], bool] = lambda window: True,
+    keep: Callable[[StreamTokens], bool] = lambda window: True,
 ) -> Decided:
     """One decision per clip, whose label is what fills most of it (of events: the event), from the streams kept.
 
@@ -138,13 +139,13 @@ def pool_clips(
     asked = predictor.tasks[task]
     assert isinstance(asked, Classification)
     none, columns, truth = asked.none_index, TASKS[task].columns(asked.labels), {}
-    for one in sequences:
+    for one in encoded.sequences:
         share = one.targets[task].sum(0)[columns]
         if none is not None:
             share[none] = 0.0
         if share.sum() > 0:
             truth[one.name] = int(share.argmax())
-    decided = decide(predictor, sequences, task, keep=keep)
+    decided = decide(predictor, encoded, task, keep=keep)
     heard = set(decided.recording.tolist())
     return pooled(decided, none, {name: label for name, label in truth.items() if name in heard})
 
