@@ -340,6 +340,43 @@ def test_weights_of_the_loss_leave_no_trace_in_probabilities():
     assert torch.allclose(logits.softmax(-1)[0], share, atol=1e-6)
 
 
+def test_a_task_of_which_nothing_counts_has_no_loss_and_a_step_without_any_changes_nothing(scenes):
+    config = tiny()
+    mixture = Mixture({"synthetic": Source(scenes, config)}, config)
+    weights = {name: torch.ones(config.model.task(name).size) for name in config.model.tasks}
+    state = new_state(config)
+    batch = assemble(mixture.draw(np.random.default_rng(0)), config.slots, config.model, np.random.default_rng(0))
+    unknown = {name: torch.full_like(of, TASKS[name].unknown) for name, of in batch.targets.items()}
+    one, *_ = unknown
+    some = replace(batch, targets={**batch.targets, one: unknown[one]})
+    losses = loop.task_losses(answer(state.model, some), some, weights, config)
+    assert losses and not [name for name in losses if name.startswith(one)]
+    none = replace(batch, targets=unknown)
+    assert not loop.task_losses(answer(state.model, none), none, weights, config)
+
+
+def test_what_has_sides_is_never_mirrored():
+    """A flick to the left that is mirrored is one to the right."""
+    assert {name for name, task in TASKS.items() if not task.sided} == {"activity-recognition", "event-detection"}
+    config, rate = tiny(), AugmentConfig(mirror=1.0, flip=0.0, tilt=0.0)
+    for one in synthetic.training(Path(), "touch")[:1]:
+        cut = cut_all([one])[0]
+        assert "gesture-classification" in cut.targets
+    drawn = [
+        assemble(
+            [replace(crop(cut, 4, np.random.default_rng(1)), targets=targets, parts={})],
+            4,
+            config.model,
+            np.random.default_rng(2),
+            rate,
+        )
+        .windows["imu"]
+        .values
+        for targets in ({}, cut.targets)
+    ]
+    assert not torch.equal(*drawn)
+
+
 def test_losses_are_balanced_by_their_running_means():
     running: dict[str, float] = {}
     big, small = torch.tensor(100.0, requires_grad=True), torch.tensor(0.1, requires_grad=True)

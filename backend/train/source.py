@@ -173,8 +173,15 @@ def check_folds(config: TrainConfig, found: Mapping[str, Many[Recording]]) -> No
 
 
 def split_all(config: TrainConfig, found: Mapping[str, Many[Recording]]) -> dict[str, Split]:
-    """The recordings of every dataset, split by person; raises DataError when nobody is left to learn from."""
-    splits = {name: split(recordings, config) for name, recordings in found.items()}
+    """The recordings of every dataset that show something of what the model has to answer, split by person.
+
+    Raises DataError when nobody is left to learn from.
+    """
+    wanted = {*config.model.tasks, *config.model.masks}
+    splits = {
+        name: split([one for one in recordings if wanted & {*one.labels, *one.masks}], config)
+        for name, recordings in found.items()
+    }
     for name, one in splits.items():
         if not one.train:
             raise DataError(f"{name}: no {DATASETS[name].unit} is left to train on; use fewer folds or more data")
