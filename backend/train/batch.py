@@ -135,7 +135,7 @@ def assemble(
     for r, one in enumerate(crops):
         if one.masks and not one.targets:
             continue  # nothing to decide: its frames are learned from as they are
-        sided = any(TASKS[task].sided for task in one.targets)
+        sided = any(TASKS[task].sided for task in one.targets if task in config.tasks)
         mirror = augment is not None and rng.random() < augment.mirror and not sided
         dropped = _dropped(one, slots, rng, drop)
         hidden, unasked[r] = _hidden(one, config, rng)
