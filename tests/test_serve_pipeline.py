@@ -11,6 +11,8 @@ import pytest
 import sqlalchemy as sa
 from prometheus_client import generate_latest
 
+from backend.model.history import History
+from backend.moment import Moment, StreamWindow
 from backend.serve.align import Closed, GroupKey
 from backend.serve.config import load
 from backend.serve.engine import Engine
@@ -239,3 +241,18 @@ def test_the_state_of_another_model_is_left_behind():
     engine = Engine(model, {key: old}, new_metrics(), hop_ns=HOP, update_s=0.0)
     state = engine.process([Closed(key, None, (), "gone")]).groups[key]
     assert (state.slot, state.model, state.episodes) == (41, model.digest, {})
+
+
+def test_an_episode_of_a_task_that_is_no_longer_told_ends_with_the_first_moment():
+    model, key = small_model(), GroupKey("s", "watch")
+    track = {"label": "WALKING", "episode": "e", "began": T0, "last_t0": T0 + 41 * HOP, "last_end": T0 + 43 * HOP}
+    on = GroupState(41, History(model.slots).to_bytes(), {"activity-recognition": track}, model.digest)
+    engine = Engine(model, {key: on}, new_metrics(), hop_ns=HOP, update_s=0.0, tasks_of=lambda _: ())
+    told = []
+    for slot in (42, 43):
+        frame = imu_frame(1, slot)
+        window = StreamWindow("watch", "imu", "imu", "wrist", frame.t0, 50.0, 1.0, frame.data)
+        told.append(engine.process([Closed(key, Moment("s", "watch", slot, frame.t0, (window,)), (), "complete")]))
+    assert [(event.phase, event.label, event.episode) for event in told[0].events] == [("end", "WALKING", "e")]
+    assert told[0].groups[key].episodes["activity-recognition"]["label"] == ""
+    assert not told[1].events
