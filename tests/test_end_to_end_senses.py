@@ -166,7 +166,8 @@ async def world(
     config = load(None, {"groups": groups, "lateness_s": 30.0, "max_wait_s": 60.0, "idle_s": 1.5, "update_s": 0.5})
     with contextlib.closing(Store(f"sqlite:///{folder}/store.db")) as store:
         link = MqttLink("127.0.0.1", broker.port, "backend")
-        world = World(broker.port, folder, store, Pipeline(config, link, Predictor(checkpoint), store, new_metrics()))
+        pipeline = Pipeline(config, link, Predictor(checkpoint), store, new_metrics(), now=lambda: START)
+        world = World(broker.port, folder, store, pipeline)
         tasks = [asyncio.create_task(world.pipeline.run()), asyncio.create_task(world.listen())]
         await until(lambda: link.connected)
         yield world

@@ -5,6 +5,7 @@ import contextlib
 import random
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,15 @@ from backend.moment import Moment, StreamWindow
 from backend.serve.align import Closed, GroupKey
 from backend.serve.config import load
 from backend.serve.engine import Engine
+from backend.serve.events import iso
 from backend.serve.pipeline import Pipeline
 from backend.serve.store import DECISIONS, WINDOWS, GroupState, Store
 from broker import topics
 from broker.errors import ConfigError
 from broker.link import Link, Message, MqttLink
 from broker.memory import Faults, MemoryBroker, MemoryLink
-from broker.messages import Event, Frame, decode_event, encode_json
+from broker.messages import Estimate, Event, Frame, decode_estimate, decode_event, encode_json
+from edge.clock import SECOND
 from tests.serving import HOP, T0, Device, imu_frame, new_metrics, small_model, status
 
 
@@ -191,6 +194,19 @@ async def test_events_wait_for_the_broker(tmp_path: Path):
             await asyncio.sleep(0.2)
             assert store.unpublished == 0
             assert subscriber._inbox.empty()
+
+
+async def test_an_estimate_is_told_while_it_is_new(tmp_path: Path):
+    broker, store = MemoryBroker(), Store(f"sqlite:///{tmp_path}/s.db")
+    gaze = Estimate("e", "s", "g", "gaze-estimation", "", "cm", (1, 2), (), ("x", "y"), (1.0, 2.0), {}, "m")
+    ages_s = (0, 30, 32, 3600)  # max_wait_s is 30, lateness_s 1
+    async with MemoryLink(broker) as subscriber, MemoryLink(broker) as link:
+        await subscriber.subscribe(topics.ESTIMATES_ALL)
+        pipeline = Pipeline(load(None, {}), link, small_model(), store, new_metrics(), now=lambda: T0)
+        await pipeline._tell([replace(gaze, id=str(age), time=iso(T0 - age * SECOND)) for age in ages_s])
+        assert [decode_estimate((await anext(subscriber.messages())).payload).id for _ in range(2)] == ["0", "30"]
+        assert subscriber._inbox.empty()
+    assert "iotlm_old_estimates_total 2.0" in generate_latest(pipeline._metrics.registry).decode()
 
 
 async def test_a_poisonous_window_stops_nothing(tmp_path: Path):
