@@ -321,7 +321,8 @@ def streamed(track: Track, chunks: int) -> list:
 
 @pytest.mark.parametrize(("modality", "settings", "named"), [
     ("camera", {"size": (512, 512)}, r"size \[512, 512\]"), ("lidar", {"size": (512, 512)}, r"size \[512, 512\]"),
-    ("video", {"size": (256, 256)}, r"size \[256, 256\]"),
+    ("video", {"size": (256, 256)}, r"size \[256, 256\], rate 8 Hz, window_s 1"),
+    ("video", {"window_s": 60.0}, r"size \[32, 32\], rate 8 Hz, window_s 60"),
 ])  # fmt: skip
 def test_raw_windows_that_are_too_large_to_travel_are_refused_at_the_start(modality: str, settings: dict, named: str):
     class Silent:

@@ -99,6 +99,8 @@ class GroupConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _devices_alone(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            raise ValueError('a list of devices is wanted, such as ["watch", "phone"]')
         return {"devices": value} if isinstance(value, list) else value
 
 
@@ -136,6 +138,9 @@ class ServeConfig(BaseSettings):
             for device in group.devices:
                 if (other := seen.setdefault(_name(device, "device"), name)) != name:
                     raise ValueError(f"device {device!r} is in {other!r} and in {name!r}; a device has one group")
+        for name, group in value.items():
+            if not group.devices and name in seen:
+                raise ValueError(f"{name!r} is a group of its own and a device in {seen[name]!r}; a device has one group")
         return value
 
 
