@@ -41,6 +41,7 @@ class Metrics:
         self.events = counter("iotlm_events_total", "Events committed to the store", "task", "phase")
         self.published = counter("iotlm_events_published_total", "Events handed to the broker")
         self.estimates = counter("iotlm_estimates_published_total", "Estimates handed to the broker", "task")
+        self.old_estimates = counter("iotlm_old_estimates_total", "Estimates not told, being no news any more")
         self.acks = counter("iotlm_acks_total", "Acknowledgements handed to the broker")
         self.failures = counter("iotlm_failures_total", "Work that failed and was worked around, by stage", "stage")
         self.batch = histogram("iotlm_batch_moments", "Moments in one batch", _BATCH_BUCKETS)

@@ -41,9 +41,7 @@ State = Literal["online", "offline"]
 _DTYPES: dict[str, np.dtype[Any]] = {name: np.dtype("<" + name) for name in get_args(Dtype)}
 _MAX_TEXT, _MAX_ITEMS, _MAX_DIMS = 256, 128, 4
 _MAX_VALUES = 1 << 14  # of an estimate
-_MAX_FIELDS_BYTES = (
-    16 << 10
-)  # of all fields but `data`: lists of lists of maps would take 70 times their size in memory
+_MAX_FIELDS_BYTES = 16 << 10  # of all but `data`: lists of lists of maps take 70 times their size in memory
 _DATA_KEY = msgpack.packb("data")
 _UINT64 = (1 << 64) - 1
 _INT64 = (1 << 63) - 1
@@ -162,8 +160,8 @@ class Estimate:
     """Where something is, as one task sees a group's moment.
 
     `values` are row by row in `shape`, in `unit`; `names` are those of the rows (joints ...) where they have any,
-    `axes` those of the columns. `time` is ISO 8601 UTC, the end of the window. Estimates are not kept: whoever listens
-    has them.
+    `axes` those of the columns, or the one thing that all values of a map are. `time` is ISO 8601 UTC, the end of the
+    window. Estimates are not kept: whoever listens has them.
     """
 
     id: str
@@ -309,11 +307,16 @@ def decode_estimate(payload: bytes) -> Estimate:
     """The estimate in a JSON payload. Raises `MessageError`."""
     take = _json_fields(payload)
     shape = tuple(take.list("shape", _MAX_DIMS, int))
-    values = tuple(float(value) for value in take.list("values", _MAX_VALUES, (int, float)))
-    if not all(abs(value) < 1e300 for value in values):  # false for NaN, too
+    numbers = take.list("values", _MAX_VALUES, (int, float))
+    if not all(abs(number) < 1e300 for number in numbers):  # false for NaN, too
         raise MessageError("values", "values must be finite numbers")
-    if math.prod(shape) != len(values):
-        raise MessageError("shape", f"shape {shape} does not fit {len(values)} values")
+    if not shape or not all(0 < side <= _MAX_VALUES for side in shape) or math.prod(shape) != len(numbers):
+        raise MessageError("shape", f"shape {shape!r:.80} does not fit {len(numbers)} values")
+    names, axes = take.list("names", _MAX_ITEMS, str), take.list("axes", _MAX_ITEMS, str)
+    if len(names) not in (0, shape[0]):
+        raise MessageError("names", f"{len(names)} names for {shape[0]} rows")
+    if len(axes) not in (0, shape[-1]) and (names or len(axes) > 1):
+        raise MessageError("axes", f"{len(axes)} axes for {shape[-1]} columns")
     return Estimate(
         id=take.text("id"),
         site=take.text("site"),
@@ -322,9 +325,9 @@ def decode_estimate(payload: bytes) -> Estimate:
         time=take.text("time"),
         unit=take.text("unit"),
         shape=shape,
-        names=tuple(take.list("names", _MAX_ITEMS, str)),
-        axes=tuple(take.list("axes", _MAX_ITEMS, str)),
-        values=values,
+        names=tuple(names),
+        axes=tuple(axes),
+        values=tuple(map(float, numbers)),
         attribution=take.numbers("attribution"),
         model=take.text("model"),
         trace=take.text("trace", default=""),

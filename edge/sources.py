@@ -214,9 +214,10 @@ def _check_travels(stream: Stream) -> None:
     """Raise `ConfigError` for a stream whose raw windows no broker would carry."""
     size = math.prod(stream.shape) * np.dtype(stream.row.dtype).itemsize
     if size > LIMIT - _BESIDE_SAMPLES:
-        what = f"size {list(stream.size)}" if any(stream.size) else f"rate {stream.rate:g} Hz"
+        what = [f"size {list(stream.size)}"] if any(stream.size) else []
+        what += [f"rate {stream.rate:g} Hz, window_s {stream.window_s:g}"] if "time" in stream.row.axes else []
         raise ConfigError(
-            f"stream {stream.name}: {what}: a raw window of {stream.modality} has {size} bytes, a message at most "
+            f"stream {stream.name}: {', '.join(what)}: a raw window of {stream.modality} has {size} bytes, a message at most "
             f"{LIMIT}; make it smaller, or give it an encoder"
         )
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from broker.errors import ConfigError
-from broker.modalities import READABLE, Modality
+from broker.modalities import MODALITIES, READABLE, Modality
 from edge.clock import SECOND
 from edge.sensors import Reading
 
@@ -44,7 +44,7 @@ class Stream:
 
     def __post_init__(self) -> None:
         if self.modality not in READABLE:
-            raise ConfigError(f"stream {self.name}: modality {self.modality!r} is none of {', '.join(READABLE)}")
+            raise ConfigError(f"stream {self.name}: modality {self.modality!r} is none of {', '.join(MODALITIES)}")
         for name in ("rate", "window_s", "hop_s"):
             if not getattr(self, name):
                 object.__setattr__(self, name, float(getattr(self.row, name)))

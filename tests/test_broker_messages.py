@@ -133,6 +133,8 @@ def test_the_golden_bytes_are_the_bytes_we_write():
 def test_json_messages_survive_the_wire():
     assert decode_event(encode_json(EVENT)) == EVENT
     assert decode_estimate(encode_json(ESTIMATE)) == ESTIMATE
+    depths = dataclasses.replace(ESTIMATE, shape=(2, 3), names=(), axes=("range",), values=(1.0,) * 6)
+    assert decode_estimate(encode_json(depths)) == depths
     assert decode_status(encode_json(STATUS)) == STATUS
     assert decode_ack(encode_json(Ack("e", 3))) == Ack("e", 3)
 
@@ -250,7 +252,14 @@ def test_an_event_id_tells_windows_models_and_phases_apart():
         ({"values": [1.0, float("nan")]}, "values"),
         ({"values": [1.0, True]}, "values"),
         ({"values": [0.0] * 20_000, "shape": [20_000]}, "values"),
+        ({"values": [10**400, 1]}, "values"),
         ({"shape": [1.0, 2.0]}, "shape"),
+        ({"shape": [-1, -2]}, "shape"),
+        ({"shape": [10**4000, 2]}, "shape"),
+        ({"shape": [0, 10**30], "values": []}, "shape"),
+        ({"shape": [], "values": [1.0]}, "shape"),
+        ({"shape": [2]}, "names"),
+        ({"axes": ["x"]}, "axes"),
         ({"names": [1]}, "names"),
         ({"axes": "xy"}, "axes"),
         ({"unit": None}, "unit"),

@@ -21,7 +21,7 @@ from backend.checkpoint import load_checkpoint, save_checkpoint
 from backend.demo.judge import Judge
 from backend.demo.plan import plan
 from backend.demo.run import _how_to
-from backend.demo.view import View
+from backend.demo.view import View, _plain
 from backend.demo.words import said
 from backend.model.sensorlm import ModelConfig
 from backend.serve.events import iso
@@ -280,7 +280,8 @@ def test_the_view_counts_what_it_can_read_and_fits_a_hundred_columns(everything)
         ),
     ):
         view.take(Message(topics.estimates("demo", "touch", name), encode_json(message)))
-    for message in (told, replace(told, time="noon"), replace(told, label="driving-straight")):
+    noons = [replace(told, time="noon", phase=phase) for phase in ("start", "update")]
+    for message in (told, *noons, replace(told, time="0001-01-01"), replace(told, label="driving-straight")):
         view.take(Message(topics.events("demo", "touch", told.task), encode_json(message)))
     assert view.counts["events"] == 2
     assert {name: row.count for name, row in view.estimates.items()} == {"gaze-estimation": 1, "3d-reconstruction": 1}
@@ -296,6 +297,26 @@ def test_the_view_counts_what_it_can_read_and_fits_a_hundred_columns(everything)
     assert f"{off:.2f} cm" in gaze
     (phone,) = (line for line in lines if " phone " in line and "online" in line)
     assert "imu@phone, gaze@screen, capacitance@panel, image+depth@face" in phone
+
+
+def test_words_off_the_wire_are_no_markup():
+    view, rude = View([]), "[/x]\n\x1b[2J[red]"
+    online = Status("online", "e1", (StreamInfo("imu", "imu", rude, (), 2.0, 1.0, 0.5),), "0", iso(T0))
+    view.take(Message(topics.status("demo", "phone"), encode_json(online)))
+    told = replace(event("touch", "x", T0), label=rude, attribution={rude: 1.0})
+    one = replace(estimate("gaze-estimation", np.ones(2), T0), unit=rude, attribution={rude: 1.0})
+    lines = [
+        view._news(view.take(Message(topics.events("demo", "g", "touch"), encode_json(told)))),
+        view._news(view.take(Message(topics.estimates("demo", "g", "gaze-estimation"), encode_json(one)))),
+    ]
+    screen = io.StringIO()
+    console = Console(file=screen, width=200, force_terminal=True, color_system=None)
+    console.print(view._render(console))
+    for line in lines:
+        console.print(_plain(line), soft_wrap=True)
+    shown = "[/x]??[2J[red]"
+    assert screen.getvalue().count(shown) == 9
+    assert "\x1b[2J" not in screen.getvalue()
 
 
 def test_words_for_estimates():

@@ -290,6 +290,18 @@ async def test_a_simulated_device_has_the_flaws_it_is_given():
     assert 600 < len(reading.t) < 2400
 
 
+async def test_sensors_of_one_seed_err_each_in_its_own_way():
+    options, noise = {"seconds": 1, "speed": 0, "start": "2023-11-14T22:13:20Z"}, []
+    for stream in (IMU, Stream("imu2", "imu", "pocket"), Stream("imu3", "imu", "wrist"), IMU):
+        flawed, clean = [
+            await taken(SENSORS["simulator"]({**options, "noise": n}, stream, ManualClock())) for n in (1.0, 0.0)
+        ]
+        noise.append(flawed.values - clean.values)
+    assert np.array_equal(noise[0], noise[3])
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        assert abs(np.corrcoef(noise[a].ravel(), noise[b].ravel())[0, 1]) < 0.3
+
+
 @pytest.mark.parametrize(
     "sensor, options, stream, words",
     [

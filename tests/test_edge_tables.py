@@ -137,6 +137,18 @@ def test_places_become_metres_from_the_first_fix(tmp_path):
     assert table.values[:, 3] == pytest.approx(np.full(5, 1.112), abs=0.01)
 
 
+def test_a_fix_that_lacks_something_costs_no_other(tmp_path):
+    """The receiver has no place at first and no height until later; one time is there twice."""
+    places = ["0,,,", "1,48.00001,11,", "2,48.00002,11,500", "2,48.00003,11,500", "3,,11,501", "4,48.00004,11,502"]
+    values = read(written(tmp_path / "a.csv", "time,latitude,longitude,altitude", places)).values
+    assert np.isnan(values[[0, 4], 1]).all()
+    assert values[[1, 2, 5], 1] == pytest.approx([0, 1.112, 3 * 1.112], abs=0.01)
+    assert values[:, 2] == pytest.approx([0, 0, 0, 0, 1, 2])
+    assert values[[1, 2, 3, 5], 3] == pytest.approx(np.full(4, 1.112), abs=0.01)
+    bare = read(written(tmp_path / "b.csv", "time,latitude,longitude,altitude", ["0,48,11,", "1,48.00001,11,"])).values
+    assert bare == pytest.approx(np.array([[0, 0, 0, 1.112], [0, 1.112, 0, 1.112]]), abs=0.01)
+
+
 @pytest.mark.parametrize("name", ["Gravity", "Magnetometer", "Orientation", "rotation_rate", "Pressure"])
 def test_x_y_z_of_another_sensor_are_no_acceleration(tmp_path, name):
     rows = [f"{i / 50},0,0,9.8" for i in range(60)]

@@ -166,7 +166,8 @@ async def world(
     config = load(None, {"groups": groups, "lateness_s": 30.0, "max_wait_s": 60.0, "idle_s": 1.5, "update_s": 0.5})
     with contextlib.closing(Store(f"sqlite:///{folder}/store.db")) as store:
         link = MqttLink("127.0.0.1", broker.port, "backend")
-        world = World(broker.port, folder, store, Pipeline(config, link, Predictor(checkpoint), store, new_metrics()))
+        pipeline = Pipeline(config, link, Predictor(checkpoint), store, new_metrics(), now=lambda: START)
+        world = World(broker.port, folder, store, pipeline)
         tasks = [asyncio.create_task(world.pipeline.run()), asyncio.create_task(world.listen())]
         await until(lambda: link.connected)
         yield world
@@ -320,7 +321,8 @@ def streamed(track: Track, chunks: int) -> list:
 
 @pytest.mark.parametrize(("modality", "settings", "named"), [
     ("camera", {"size": (512, 512)}, r"size \[512, 512\]"), ("lidar", {"size": (512, 512)}, r"size \[512, 512\]"),
-    ("video", {"size": (256, 256)}, r"size \[256, 256\]"),
+    ("video", {"size": (256, 256)}, r"size \[256, 256\], rate 8 Hz, window_s 1"),
+    ("video", {"window_s": 60.0}, r"size \[32, 32\], rate 8 Hz, window_s 60"),
 ])  # fmt: skip
 def test_raw_windows_that_are_too_large_to_travel_are_refused_at_the_start(modality: str, settings: dict, named: str):
     class Silent:

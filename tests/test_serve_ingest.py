@@ -18,7 +18,7 @@ from broker.topics import FrameTopic
 from edge.facts import facts
 from edge.sources import raw
 from edge.windows import Stream, Window
-from tests.serving import T0, imu_frame, new_metrics
+from tests.serving import HOP, T0, imu_frame, new_metrics
 
 TOPIC = FrameTopic("s", "watch", "imu")
 NOW = T0 + 10**12
@@ -167,6 +167,18 @@ def test_memory_is_bounded():
     for _ in range(9):
         ingest.take(TOPIC, b"junk")
     assert len(ingest.dead_letters) == 5
+
+
+def test_large_windows_are_held_only_up_to_a_number_of_bytes():
+    picture = Frame("e1", 1, 1, "image", "room", "raw", T0, 2.0, np.zeros((512, 256, 3), np.uint8), scale=1 / 255)
+    ingest, topic = new_ingest(pending_bytes=4_000_000), FrameTopic("s", "camera", "image")
+    verdicts = [ingest.take(topic, encode_frame(replace(picture, seq=seq, t0=T0 + seq * HOP))) for seq in range(1, 9)]
+    taken = [accepted for _, _, accepted in verdicts if accepted is not None]
+    assert [verdict for verdict, *_ in verdicts[:4]] == [*[Verdict.ACCEPTED] * 3, Verdict.HELD]
+    assert ingest.pending_bytes == sum(accepted.window.values.nbytes for accepted in taken) == 3 * 4 * 512 * 256 * 3
+    ingest.confirm(ingest.settle(accepted.receipt for accepted in taken))
+    assert ingest.pending_bytes == 0
+    assert ingest.take(topic, encode_frame(replace(picture, seq=4)))[0] is Verdict.ACCEPTED
 
 
 def test_old_epochs_are_forgotten_unless_they_wait_for_a_commit():

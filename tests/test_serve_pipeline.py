@@ -5,22 +5,27 @@ import contextlib
 import random
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from prometheus_client import generate_latest
 
+from backend.model.history import History
+from backend.moment import Moment, StreamWindow
 from backend.serve.align import Closed, GroupKey
 from backend.serve.config import load
 from backend.serve.engine import Engine
+from backend.serve.events import iso
 from backend.serve.pipeline import Pipeline
 from backend.serve.store import DECISIONS, WINDOWS, GroupState, Store
 from broker import topics
 from broker.errors import ConfigError
 from broker.link import Link, Message, MqttLink
 from broker.memory import Faults, MemoryBroker, MemoryLink
-from broker.messages import Event, Frame, decode_event, encode_json
+from broker.messages import Estimate, Event, Frame, decode_estimate, decode_event, encode_json
+from edge.clock import SECOND
 from tests.serving import HOP, T0, Device, imu_frame, new_metrics, small_model, status
 
 
@@ -191,6 +196,19 @@ async def test_events_wait_for_the_broker(tmp_path: Path):
             assert subscriber._inbox.empty()
 
 
+async def test_an_estimate_is_told_while_it_is_new(tmp_path: Path):
+    broker, store = MemoryBroker(), Store(f"sqlite:///{tmp_path}/s.db")
+    gaze = Estimate("e", "s", "g", "gaze-estimation", "", "cm", (1, 2), (), ("x", "y"), (1.0, 2.0), {}, "m")
+    ages_s = (0, 30, 32, 3600)  # max_wait_s is 30, lateness_s 1
+    async with MemoryLink(broker) as subscriber, MemoryLink(broker) as link:
+        await subscriber.subscribe(topics.ESTIMATES_ALL)
+        pipeline = Pipeline(load(None, {}), link, small_model(), store, new_metrics(), now=lambda: T0)
+        await pipeline._tell([replace(gaze, id=str(age), time=iso(T0 - age * SECOND)) for age in ages_s])
+        assert [decode_estimate((await anext(subscriber.messages())).payload).id for _ in range(2)] == ["0", "30"]
+        assert subscriber._inbox.empty()
+    assert "iotlm_old_estimates_total 2.0" in generate_latest(pipeline._metrics.registry).decode()
+
+
 async def test_a_poisonous_window_stops_nothing(tmp_path: Path):
     class Allergic(Slow):
         def encode_windows(self, windows, slot_ns):
@@ -239,3 +257,18 @@ def test_the_state_of_another_model_is_left_behind():
     engine = Engine(model, {key: old}, new_metrics(), hop_ns=HOP, update_s=0.0)
     state = engine.process([Closed(key, None, (), "gone")]).groups[key]
     assert (state.slot, state.model, state.episodes) == (41, model.digest, {})
+
+
+def test_an_episode_of_a_task_that_is_no_longer_told_ends_with_the_first_moment():
+    model, key = small_model(), GroupKey("s", "watch")
+    track = {"label": "WALKING", "episode": "e", "began": T0, "last_t0": T0 + 41 * HOP, "last_end": T0 + 43 * HOP}
+    on = GroupState(41, History(model.slots).to_bytes(), {"activity-recognition": track}, model.digest)
+    engine = Engine(model, {key: on}, new_metrics(), hop_ns=HOP, update_s=0.0, tasks_of=lambda _: ())
+    told = []
+    for slot in (42, 43):
+        frame = imu_frame(1, slot)
+        window = StreamWindow("watch", "imu", "imu", "wrist", frame.t0, 50.0, 1.0, frame.data)
+        told.append(engine.process([Closed(key, Moment("s", "watch", slot, frame.t0, (window,)), (), "complete")]))
+    assert [(event.phase, event.label, event.episode) for event in told[0].events] == [("end", "WALKING", "e")]
+    assert told[0].groups[key].episodes["activity-recognition"]["label"] == ""
+    assert not told[1].events

@@ -23,6 +23,6 @@ def demo(
 
     from backend.demo.run import prepare, run
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     summary = run(prepare(scene, replay, checkpoint), port=port, http_port=http_port, seconds=seconds, console=console)
     console.print(summary, soft_wrap=not console.is_terminal)

@@ -86,7 +86,7 @@ class View:
                 async for message in link.messages():
                     taken = self.take(message)
                     if taken and not console.is_terminal and (line := self._news(taken)):
-                        console.print(line, soft_wrap=True)
+                        console.print(_plain(line), soft_wrap=True)
             finally:
                 ticker.cancel()
 
@@ -108,10 +108,12 @@ class View:
             elif isinstance(topic, topics.EventTopic | topics.EstimateTopic):
                 if self._judge and topic.task not in self._judge.tasks:
                     return None
-                if isinstance(topic, topics.EventTopic):
-                    return self._event(decode_event(message.payload))
-                return self._estimate(decode_estimate(message.payload))
-        except (MessageError, ValueError):  # a time that is none
+                is_event = isinstance(topic, topics.EventTopic)
+                told = decode_event(message.payload) if is_event else decode_estimate(message.payload)
+                _clock(told.time)
+                if told.task == topic.task:
+                    return self._event(told) if isinstance(told, Event) else self._estimate(told)
+        except (MessageError, ValueError, OverflowError):  # the latter two: a time that is none
             pass
         return None
 
@@ -188,8 +190,8 @@ class View:
         table = _table({"device": "left", "state": "left", "sends": "fill", "windows": "right", "per s": "right"})
         now = time.monotonic()
         for name, row in sorted(self.devices.items()):
-            colour = "green" if row.state == "online" else "red"
-            table.add_row(name, f"[{colour}]{row.state}[/]", row.streams, str(row.windows), f"{row.rate(now):.1f}")
+            state = Text(row.state, "green" if row.state == "online" else "red")
+            table.add_row(name, state, _plain(row.streams), str(row.windows), f"{row.rate(now):.1f}")
         return table
 
     def _estimate_table(self) -> Table:
@@ -202,7 +204,7 @@ class View:
             if self._judge:
                 cells += [self._off(row) or "no truth", *map(amount, row.means() or ())]
                 cells += [""] * (len(columns) - len(cells))
-            table.add_row(*cells, sources(row.newest.attribution))
+            table.add_row(*map(_plain, cells), _plain(sources(row.newest.attribution)))
         return table
 
     def _event_table(self, shown: int) -> Table:
@@ -210,10 +212,12 @@ class View:
         scene = {"scene": "left"} if self._judge else {}
         table = _table({**columns, "heard, seen or felt by": "fill", **scene})
         for event, truth in list(reversed(self.events))[:shown]:
-            mark = "" if truth is None else "[green]✓[/]" if truth == event.label else f"[red]{truth}[/]"
             cells = [_clock(event.time), event.task, event.phase, event.label, f"{event.confidence:.0%}"]
-            cells += [sources(event.attribution), *([mark] if self._judge else [])]
-            table.add_row(*cells, style="dim" if event.phase == "update" else "")
+            row = [*map(_plain, cells), _plain(sources(event.attribution))]
+            if self._judge:
+                right = truth == event.label
+                row.append(Text("✓" if right and truth else truth or "", "green" if right else "red"))
+            table.add_row(*row, style="dim" if event.phase == "update" else "")
         return table
 
     def _off(self, row: EstimateRow) -> str:
@@ -266,5 +270,11 @@ def _counted(count: int, what: str) -> str:
     return f"{count} {what}" + "s" * (count != 1)
 
 
+def _plain(text: str) -> Text:
+    """Words off the wire: one line without markup, whatever is in them."""
+    return Text("".join(letter if letter.isprintable() else "?" for letter in text))
+
+
 def _clock(text: str) -> str:
+    """The time of day here. Raises ValueError or OverflowError for what is no time."""
     return datetime.fromisoformat(text).astimezone().strftime("%H:%M:%S")

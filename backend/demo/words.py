@@ -19,9 +19,9 @@ def sent(streams: Iterable[StreamInfo]) -> str:
 
 def said(estimate: Estimate) -> str:
     """An estimate in a few words: coordinates of a point, extent of several, nearest and median range of a map."""
-    values = np.array(estimate.values).reshape(estimate.shape)
-    if not values.size:
+    if not estimate.values:
         return "nothing"
+    values = np.array(estimate.values).reshape(estimate.shape[0], -1)
     if not estimate.names:
         return f"nearest {values.min():.1f}, median {np.median(values):.1f} {estimate.unit}"
     if len(estimate.names) == 1:

@@ -21,7 +21,7 @@ url = "sqlite:///iotlm.db"      # keep_windows, keep_events
 [http]
 port = 8600                     # host; 0: any free port
 [limits]
-pending = 50000                 # windows in memory; devices, pending_per_device, payload ...
+pending = 50000                 # windows in memory; pending_bytes, devices, pending_per_device, payload ...
 """
 
 import secrets
@@ -78,6 +78,7 @@ class LimitsConfig(Section):
     devices: int = Field(default=10_000, ge=1)
     pending_per_device: int = Field(default=1_024, ge=1)
     pending: int = Field(default=50_000, ge=1)
+    pending_bytes: int = Field(default=1 << 30, ge=1)
     dead_letters: int = Field(default=256, ge=1)
     ahead_s: float = Field(default=300.0, ge=0)
 
@@ -98,6 +99,8 @@ class GroupConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _devices_alone(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            raise ValueError('a list of devices is wanted, such as ["watch", "phone"]')
         return {"devices": value} if isinstance(value, list) else value
 
 
@@ -135,6 +138,9 @@ class ServeConfig(BaseSettings):
             for device in group.devices:
                 if (other := seen.setdefault(_name(device, "device"), name)) != name:
                     raise ValueError(f"device {device!r} is in {other!r} and in {name!r}; a device has one group")
+        for name, group in value.items():
+            if not group.devices and name in seen:
+                raise ValueError(f"{name!r} is a group of its own and a device in {seen[name]!r}; a device has one group")
         return value
 
 

@@ -110,6 +110,8 @@ class Engine:
             for closed in batch:
                 if closed.moment is not None:
                     group, decisions, estimations = self._group(closed.group), *_by_kind(answers[id(closed.moment)])
+                    tasks = self._tasks_of(closed.group.group)  # others may be on since before a start
+                    events += group.episodes.finish(*closed.group, but=tasks)
                     events += group.episodes.step(closed.moment, decisions)
                     estimates += group.estimates.step(closed.moment, estimations)
                 elif closed.by == "gone":

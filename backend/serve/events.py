@@ -7,7 +7,7 @@ has seen. The module refuses to know about the wire, the store and how a decisio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -155,11 +155,11 @@ class Episodes:
                 events.append(self._event(moment.site, moment.group, task, track, change, *context))
         return events
 
-    def finish(self, site: str, group: str) -> list[Event]:
-        """End everything that is on: the group is gone."""
+    def finish(self, site: str, group: str, but: Collection[str] = ()) -> list[Event]:
+        """End what is on: the group is gone, or is told no other tasks than `but` from now on."""
         events = []
         for task, track in self._tracks.items():
-            changes = finish(track, track.last_t0 + 1)
+            changes = [] if task in but else finish(track, track.last_t0 + 1)
             events += [self._event(site, group, task, track, change, {}, {}, "") for change in changes]
         return events
 

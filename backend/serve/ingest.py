@@ -92,7 +92,7 @@ class Receiver:
         self.watermark = mark.watermark
         self._received = mark.watermark
         self._done = set(mark.done)
-        self._pending: dict[int, None] = {}  # accepted and not committed, ascending
+        self._pending: dict[int, int] = {}  # accepted and not committed, ascending; bytes of each
         self._gaps: list[Gap] = []  # not yet passed by the watermark
 
     @property
@@ -100,8 +100,10 @@ class Receiver:
         """Number of frames accepted and not committed."""
         return len(self._pending)
 
-    def offer(self, seq: int, base: int, *, room: bool = True) -> tuple[Verdict, int]:
-        """What becomes of frame `seq` of a device that still holds `base` and later; and how many are lost."""
+    def offer(self, seq: int, base: int, *, room: bool = True, size: int = 0) -> tuple[Verdict, int]:
+        """What becomes of frame `seq`, whose window has `size` bytes, of a device that still holds `base` and later;
+        and how many are lost.
+        """
         lost = self._skip_to(base) if base > self._received + 1 else 0
         if seq <= self.watermark:
             return Verdict.COMMITTED, lost
@@ -114,7 +116,7 @@ class Receiver:
         if not room:
             return Verdict.HELD, lost
         self._received = seq
-        self._pending[seq] = None
+        self._pending[seq] = size
         return Verdict.ACCEPTED, lost
 
     def _known(self, seq: int) -> Verdict:
@@ -134,13 +136,13 @@ class Receiver:
         done = frozenset(seq for seq in self._done.union(seqs) if seq > watermark)
         return Mark(watermark, done, tuple(gap for gap in self._gaps if gap.last <= watermark))
 
-    def confirm(self, seqs: Iterable[int], mark: Mark) -> None:
-        """The state that `settle` returned for `seqs` is durable."""
-        for seq in seqs:
-            del self._pending[seq]
+    def confirm(self, seqs: Iterable[int], mark: Mark) -> int:
+        """The state that `settle` returned for `seqs` is durable; the bytes that are free by that."""
+        freed = sum([self._pending.pop(seq) for seq in seqs])
         self.watermark, self._done = mark.watermark, set(mark.done)
         self._received = max(self._received, mark.watermark)
         self._gaps = [gap for gap in self._gaps if gap.last > mark.watermark]
+        return freed
 
     def _skip_to(self, base: int) -> int:
         """Give up what the device no longer holds; the number of frames lost by that."""
@@ -187,6 +189,8 @@ class Limits:
     devices: int = 10_000
     pending_per_device: int = 1_024
     pending: int = 50_000
+    pending_bytes: int = 1 << 30
+    """Of the windows' numbers, as 32-bit floats: a picture of one byte a colour is four times as large here."""
     dead_letters: int = 256
     ahead_s: float = 300.0
     """A window further than this in the future has a broken clock: it would make everyone else's late."""
@@ -216,7 +220,7 @@ class Ingest:
         self._devices: dict[tuple[str, str], OrderedDict[str, Receiver]] = {}
         self._forgotten: list[Sender] = []
         self._heard: set[tuple[str, str]] = set()  # devices whose first frame was told
-        self.pending = 0
+        self.pending = self.pending_bytes = 0
         self.dead_letters: deque[DeadLetter] = deque(maxlen=limits.dead_letters)
         for sender, mark in marks.items():
             self._devices.setdefault((sender.site, sender.device), OrderedDict())[sender.epoch] = Receiver(mark)
@@ -232,14 +236,15 @@ class Ingest:
             self.bury(topics.frames(topic.site, topic.device, topic.stream), payload, error.reason, str(error))
             self.metrics.frames.labels(Verdict.BAD).inc()
             return Verdict.BAD, None, None
-        room = self.pending < self._limits.pending and receiver.pending < self._limits.pending_per_device
-        verdict, lost = receiver.offer(frame.seq, frame.base, room=room)
+        size = frame.data.size * np.dtype(np.float32).itemsize
+        verdict, lost = receiver.offer(frame.seq, frame.base, room=self._has_room(receiver), size=size)
         self.metrics.frames.labels(verdict).inc()
         if lost:
             self.metrics.lost_frames.inc(lost)
         if verdict is not Verdict.ACCEPTED:
             return verdict, sender, None
         self.pending += 1
+        self.pending_bytes += size
         receipt = Receipt(sender, frame.seq, topic.stream, frame.t0)
         window = self._window(topic, frame, payload)
         if window is not None and (topic.site, topic.device) not in self._heard and len(self._heard) < _HEARD:
@@ -266,7 +271,7 @@ class Ingest:
     def confirm(self, settled: Mapping[Sender, tuple[set[int], Mark]]) -> None:
         """The commit of what `settle` returned is durable."""
         for sender, (numbers, mark) in settled.items():
-            self._at(sender).confirm(numbers, mark)
+            self.pending_bytes -= self._at(sender).confirm(numbers, mark)
             self.pending -= len(numbers)
 
     def forgotten(self) -> list[Sender]:
@@ -288,6 +293,12 @@ class Ingest:
         for (site, device), epochs in self._devices.items():
             for epoch, receiver in epochs.items():
                 yield Sender(site, device, epoch), receiver
+
+    def _has_room(self, receiver: Receiver) -> bool:
+        """Whether one more window may be held, however large: so the largest gets through, too."""
+        limits = self._limits
+        mine = self.pending < limits.pending and self.pending_bytes < limits.pending_bytes
+        return mine and receiver.pending < limits.pending_per_device
 
     def _at(self, sender: Sender) -> Receiver:
         return self._devices[sender.site, sender.device][sender.epoch]

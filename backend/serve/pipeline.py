@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 
 from sqlalchemy.exc import OperationalError
 
@@ -35,6 +36,10 @@ _STALL_S = 0.25  # a longer step of the clock was spent elsewhere: messages may 
 _FAIR = 32  # messages after which other tasks get their turn
 _PAGE = 256  # waiting events published in one go
 _RETRY_S = 1.0
+_OLD = (
+    "an estimate about {age_s:.0f} s ago is no news, and is not told: so it is with what a device has kept while it was "
+    "cut off, with a recording sent without `edge replay --now`, and with a clock that is behind"
+)
 
 
 class Pipeline:
@@ -64,7 +69,9 @@ class Pipeline:
         self._config, self._link, self._store, self._metrics = config, link, store, metrics
         self._clock, self._now = clock, now
         self._listened_s = 0.0
-        snapshot, notices = store.load(), Notices()
+        self._news_s = config.lateness_s + max(config.max_wait_s, config.idle_s)  # as long as any moment waits
+        self._notices = notices = Notices()
+        snapshot = store.load()
         self.ingest = Ingest(snapshot.marks, metrics, model.check, now, config.limits.limits(), notices)
         self.aligner = Aligner(
             Grouping({name: group.devices for name, group in config.groups.items()}),
@@ -226,8 +233,13 @@ class Pipeline:
                 self._metrics.published.inc()
 
     async def _tell(self, estimates: list[Estimate]) -> None:
-        """Estimates go to whoever listens now; when the broker is away nobody does."""
+        """Estimates go to whoever listens now; when the broker is away nobody does. What is no news is not told."""
         for estimate in estimates:
+            age_s = self._now() / 1e9 - datetime.fromisoformat(estimate.time).timestamp()
+            if age_s > self._news_s:
+                self._metrics.old_estimates.inc()
+                self._notices.say(f"{estimate.site}/{estimate.group}", "old", _OLD.format(age_s=age_s))
+                continue
             with contextlib.suppress(LinkDown):
                 topic = topics.estimates(estimate.site, estimate.group, estimate.task)
                 await self._link.publish(topic, encode_json(estimate))

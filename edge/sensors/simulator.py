@@ -1,5 +1,6 @@
 """A simulated scene as a sensor: rendered in steps of a tenth of a second as the clock reaches them."""
 
+import hashlib
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,9 @@ class SimulatorSensor:
         self._scene = SCENES[chosen["scene"]](chosen["seed"])
         _check(self._scene, chosen["scene"], stream)
         self._stream, self._clock = stream, clock
-        self._flaws = Flaws(**{name: chosen[name] for name in flaws}, seed=chosen["seed"])
+        own = f"{chosen['seed']}/{stream.name}/{stream.modality}/{stream.placement}".encode()  # no two sensors err alike
+        seed = int.from_bytes(hashlib.blake2b(own, digest_size=8).digest())
+        self._flaws = Flaws(**{name: chosen[name] for name in flaws}, seed=seed)
         self._speed, self._seconds = chosen["speed"], chosen["seconds"]
         self._start = choose_time("simulator", chosen["start"])
 
