@@ -32,12 +32,14 @@ from backend.train.source import Mixture, Source, Split, check_folds, split_all
 from broker.errors import CheckpointError, ConfigError, DataError
 
 CONFIG, TESTED, FOLDS = "train.json", "test.json", "folds.json"
-FOLDS_FILES = (FOLDS, *(f"confusion-{name}.png" for name in DATASETS))
+_PICTURES = tuple(
+    f"{kind}-{name}-{task}.png" for kind in ("confusion", "errors") for name in DATASETS for task in TASKS
+)
+FOLDS_FILES = (FOLDS, *_PICTURES)
 """What a run over folds writes into its folder, beside the folds' own."""
 RUN_FILES = (
     CONFIG, STATE, METRICS, TESTED, "validation.json", "config.json", "model.safetensors", "MODEL_CARD.md",
-    "curves.png",
-    *(f"{kind}-{name}-{task}.png" for kind in ("confusion", "errors") for name in DATASETS for task in TASKS),
+    "curves.png", *_PICTURES,
 )  # fmt: skip
 """What one training writes into its folder."""
 
