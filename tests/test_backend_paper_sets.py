@@ -760,6 +760,21 @@ def test_kitti_reads_nothing_until_it_is_used(tmp_path):
         truth.newest(truth.t[50:51] + 1, SECOND)
 
 
+def test_kitti_keeps_the_times_of_numbers_after_a_blank_line(tmp_path):
+    drive, _ = write_drive(tmp_path, 1)
+    lines = stamps(20)[1].splitlines()
+    lines[3] = ""  # scan 3 is missing, as in some of the publishers' drives
+    for sensor in ("velodyne_points", "image_02"):
+        (drive / sensor / "timestamps.txt").write_text("\n".join(lines) + "\n\n")
+        if sensor == "velodyne_points":
+            (recording,) = kitti.recordings(tmp_path)
+            assert np.array_equal(of(recording, "lidar").t, np.delete(stamps(20)[0], 3))
+    with pytest.raises(
+        DataError, match=r"image_02/timestamps\.txt: line 4 is blank, but 0000000003\.png is there; get"
+    ):
+        kitti.recordings(tmp_path)
+
+
 def test_kitti_says_what_is_wrong(tmp_path):
     drive, _ = write_drive(tmp_path, 1)
     (recording,) = kitti.recordings(tmp_path)
