@@ -389,8 +389,8 @@ def test_eyemu_trials(tmp_path, monkeypatch, caplog):
     z, x, y = (np.eye(3)[axis] for axis in (2, 0, 1))
     turned = rotation(a[:, None] * z) @ rotation(b[:, None] * x) @ rotation(c[:, None] * y)
     assert np.allclose(imu.values[:, 6:], axis_angle(turned), atol=1e-6)
-    features = np.array(cells["Embeddings Hist"][0], np.float32)
-    assert np.array_equal(gaze.values, np.concatenate([features[:, 12:14], features], 1))
+    features = np.array(cells["Embeddings Hist"][0])
+    assert np.allclose(gaze.values, np.concatenate([features[:, 12:14], features - features.mean(0)], 1), atol=1e-6)
     assert (gaze.t[0], gaze.t[1] - gaze.t[0]) == (start, 100_000_000)
     edges, labels = label(first, "gesture-classification")
     assert labels == ["none", "flick-left"]
@@ -418,10 +418,16 @@ def test_eyemu_calibration_on_the_real_features(tmp_path, monkeypatch, data_dir)
     assert [(r.name, r.person) for r in found] == [("p00-calibration", "p00"), ("p01-calibration", "p01")]
     for subject, recording in enumerate(found):
         gaze, truth = of(recording, "gaze"), recording.labels["gaze-estimation"]
-        assert np.array_equal(gaze.values[:, 2:], kept[subject][0])
+        centred = kept[subject][0] - kept[subject][0].mean(0)
+        assert np.allclose(gaze.values[:, 2:], centred, atol=1e-4)
         assert np.array_equal(gaze.values[:, :2], kept[subject][0][:, 12:14])
         assert np.allclose(truth.values, kept[subject][1] * (6.4, 12.8))
         assert gaze.t[10] - gaze.t[0] == SECOND
+    write_table(tmp_path / "gazeldataraw.pkl", eyemu_trials(), monkeypatch)
+    first = eyemu.recordings(tmp_path)[2]  # a trial is told from the mean of its subject's calibration, too
+    features = np.array(eyemu_trials()["Embeddings Hist"][0])
+    assert first.name == "p00-trial-0"
+    assert np.allclose(of(first, "gaze").values[:, 2:], features - kept[0][0].mean(0), atol=1e-4)
 
 
 def test_eyemu_says_what_is_wrong(tmp_path, monkeypatch):
