@@ -26,12 +26,12 @@ from backend.model.sensorlm import ModelConfig, Predictor, SensorModel
 from backend.recipes import TrainConfig, config_from_json, model_for, recipe, with_settings
 from backend.tasks import TASKS
 from backend.tasks.activity import MOBILITY
-from backend.train import loop, scores
+from backend.train import evaluate, loop, scores
 from backend.train.augment import AUGMENTATIONS, AugmentConfig, GazeVariety
 from backend.train.augment_frames import FrameVariety
 from backend.train.batch import DropConfig, answer, assemble, crop, overlay
 from backend.train.card import LIMITS, model_card
-from backend.train.evaluate import best_temperature, cut_all, decide, encode
+from backend.train.evaluate import BATCH, best_temperature, calibrate, cut_all, decide, encode, measure
 from backend.train.examine import HEADLINE, STUDENT_T, examine, examine_recordings, summary
 from backend.train.loop import load_state, new_state, run_steps, save_state
 from backend.train.run import FOLDS_FILES, take_out_weights, train, train_folds
@@ -295,6 +295,33 @@ def test_shuffled_sensors_leave_only_chance(scenes):
     report = examine_recordings("synthetic", scenes, predictor)
     assert report["devices"].keys() == {"all", "watch", "phone", "strap", "earbud", "anklet"}
     assert set(report["tasks"]) == {EVENT}
+
+
+def test_windows_of_many_sequences_are_encoded_at_once_and_come_home(scenes, monkeypatch):
+    predictor = Predictor(Checkpoint(new_state(tiny()).model))
+    sequences = cut_all(scenes)
+    alone = [encode(predictor, [one]).tokens[0] for one in sequences]
+    sizes, plain = [], predictor.encode_windows
+    monkeypatch.setattr(predictor, "encode_windows", lambda windows: sizes.append(len(windows)) or plain(windows))
+    together = encode(predictor, iter(sequences))
+    assert sizes[:-1] == [BATCH] * (len(sizes) - 1) and sum(sizes) == sum(map(len, alone))
+    for one, tokens, kept in zip(alone, together.tokens, together.sequences, strict=True):
+        assert [(t.key, t.slot) for t in tokens] == [(t.key, t.slot) for t in one]
+        assert all(np.allclose(a.tokens, b.tokens, atol=0.01) for a, b in zip(tokens, one, strict=True))
+        assert not any(series.values.size for series in kept.series)
+
+
+def test_nothing_is_cut_or_drawn_again_that_no_figure_needs(scenes, monkeypatch):
+    predictor = Predictor(Checkpoint(new_state(tiny()).model))
+    unasked = replace(scenes[0], name="unasked", labels={"pose-estimation": scenes[0].labels["pose-estimation"]})
+    cuts, draws, intervals = [], [], scores.intervals
+    monkeypatch.setattr(evaluate, "sequence", lambda one: cuts.append(one.name) or sequence(one))
+    monkeypatch.setattr(scores, "intervals", lambda *of: draws.append(of) or intervals(*of))
+    calibrate(predictor, {"synthetic": [unasked, scenes[1]]})
+    assert cuts == [scenes[1].name]
+    assert set(predictor.temperatures) == {ACTIVITY, EVENT}
+    report = measure(predictor, encode(predictor, cut_all(scenes)), ACTIVITY)
+    assert len(draws) == len(report["devices"])  # one of all together, and one of each device alone
 
 
 def test_clips_are_decided_whole_and_by_sensor(tmp_path):
