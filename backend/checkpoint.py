@@ -91,7 +91,9 @@ def load_checkpoint(where: Path | str | None = None) -> Checkpoint:
         raise CheckpointError(f"checkpoint {folder}: unreadable ({error}); train it again") from error
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         config = config if isinstance(config, dict) else {}
-        raise CheckpointError(f"checkpoint {folder}: format {config.get('format')!r}, this version reads {FORMAT}")
+        raise CheckpointError(
+            f"checkpoint {folder}: format {config.get('format')!r}, this version reads {FORMAT}; train it again"
+        )
     missing = [name for name in ("model", "temperatures", "thresholds", "digest") if name not in config]
     if missing:
         raise CheckpointError(f"checkpoint {folder}: config.json lacks {', '.join(missing)}; train it again")
@@ -99,9 +101,12 @@ def load_checkpoint(where: Path | str | None = None) -> Checkpoint:
     try:
         lacking, strange = model.load_state_dict(weights, strict=False)
     except RuntimeError as error:
-        raise CheckpointError(f"checkpoint {folder}: weights do not fit the configuration ({error})") from error
+        reason = str(error).splitlines()[-1].strip()  # torch names one weight a line
+        raise CheckpointError(
+            f"checkpoint {folder}: weights do not fit the configuration ({reason}); get it again"
+        ) from error
     if unfit := [name for name in (*lacking, *strange) if not name.startswith(AUXILIARY)]:
-        raise CheckpointError(f"checkpoint {folder}: weights do not fit the configuration ({unfit[0]})")
+        raise CheckpointError(f"checkpoint {folder}: weights do not fit the configuration ({unfit[0]}); get it again")
     model.eval()
     checkpoint = Checkpoint(model, config["temperatures"], config["thresholds"], config.get("training", {}))
     if checkpoint.digest != config["digest"]:

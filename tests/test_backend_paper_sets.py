@@ -494,6 +494,13 @@ def test_rgbdgaze(tmp_path):
     assert np.allclose(deep.values[1], 1.0, atol=0.03)
 
 
+def test_rgbdgaze_refuses_a_picture_too_large_for_memory(tmp_path, monkeypatch):
+    grey(tmp_path / "a.png", 9)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(DataError, match=r"a\.png: cannot be read as a picture"):
+        rgbdgaze.face(tmp_path / "a.png", np.array([0, 0, 9, 9]), (4, 4))
+
+
 def test_rgbdgaze_says_what_is_wrong(tmp_path):
     write_rgbdgaze(tmp_path)
     folder = tmp_path / "RGBDGaze_dataset"

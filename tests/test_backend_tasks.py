@@ -124,6 +124,7 @@ def test_loss_weights_favour_rare_labels_and_keep_the_mean():
 def test_depth_is_always_before_the_camera_and_its_edges_count():
     said = torch.randn(5, DEPTH.size) * 3
     assert (DEPTH.values(said) > 0).all()
+    assert DEPTH.values(torch.full((1, DEPTH.size), -99.0)).max() < 1e-3  # a finger on a panel is a millimetre away
     true = torch.full((1, DEPTH.size), 4.0)
     tilted = (torch.arange(ROWS * COLUMNS) % 2 * 0.2 - 0.1)[None]  # as far off everywhere, but rough
     even = torch.full((1, DEPTH.size), 0.1)

@@ -24,7 +24,7 @@ from backend.data.recording import sequence
 from backend.data.synthetic import TRAINING_SEEDS, scene_recording
 from backend.model.sensorlm import ModelConfig, Predictor, SensorModel
 from backend.recipes import TrainConfig, config_from_json, model_for, recipe, with_settings
-from backend.tasks import TASKS
+from backend.tasks import TASKS, Classification
 from backend.tasks.activity import MOBILITY
 from backend.train import evaluate, loop, scores
 from backend.train.augment import AUGMENTATIONS, AugmentConfig, GazeVariety
@@ -32,7 +32,7 @@ from backend.train.augment_frames import FrameVariety
 from backend.train.batch import DropConfig, answer, assemble, crop, overlay
 from backend.train.card import LIMITS, model_card
 from backend.train.evaluate import BATCH, best_temperature, calibrate, cut_all, decide, encode, measure
-from backend.train.examine import HEADLINE, STUDENT_T, examine, examine_recordings, summary
+from backend.train.examine import HEADLINE, STUDENT_T, examine, examine_recordings, figures, summary
 from backend.train.loop import load_state, new_state, run_steps, save_state
 from backend.train.run import FOLDS_FILES, take_out_weights, train, train_folds
 from backend.train.source import Mixture, Source
@@ -352,6 +352,12 @@ def test_a_body_that_is_varied_keeps_its_place_its_joints_and_its_proportions():
     assert np.allclose(ratio, ratio[0, 0], rtol=1e-3) and abs(ratio[0, 0] - 1) > 0.01
     assert np.allclose(after[..., 1], before[..., 1] * ratio[0, 0], atol=1e-4)  # about the vertical alone
     assert not np.allclose(after[..., 0], before[..., 0] * ratio[0, 0], atol=1e-2)
+
+
+def test_every_metric_has_a_word():
+    for task in (task for task in TASKS.values() if not isinstance(task, Classification)):
+        report = {"task": task.name, "metric": task.metric, task.metric: 1.0, "n": 1, "interval": {}}
+        assert "_" not in figures(report)
 
 
 def test_weights_of_the_loss_leave_no_trace_in_probabilities():

@@ -146,7 +146,9 @@ def inertial_features(x_BTC: Tensor) -> Tensor:
 
 
 class ImuEncoder(SeriesEncoder):
-    """Acceleration and rotation. A magnetometer (channels 7 to 9) is ignored: indoors it points at the nearest iron."""
+    """Acceleration and rotation. Channels 7 to 9 are ignored: an orientation as axis times angle, rad, in sets that
+    have one. A stream may have a magnetometer there; indoors it points at the nearest iron.
+    """
 
     modality = "imu"
     channels = 6

@@ -39,8 +39,8 @@ class DepthMap(Regression):
         return head
 
     def values(self, head_BN: Tensor) -> Tensor:
-        """Metres, from logarithms about the centre: far things may be off by more, and none is behind the camera."""
-        return (head_BN.clamp(-9.0, 9.0) * self.scale).exp() * self.centre[0]
+        """Metres, 1 mm to 2 km, from logarithms about the centre: far things may be off by more, none is behind."""
+        return (head_BN.clamp(-12.0, 9.0) * self.scale).exp() * self.centre[0]
 
     def loss(self, head_BN: Tensor, target_BN: Tensor) -> Tensor:
         """Masked L1 (B,) of the logarithm of depth, and of its steps from cell to cell."""

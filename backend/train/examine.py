@@ -173,6 +173,7 @@ def figures(report: dict[str, Any]) -> str:
         "iou": "IoU",
         "error_cm": "error (cm)",
         "mae_mm": "MAE (mm)",
+        "epe_mm": "end-point error (mm)",
     }
     said = [f"{words.get(key, key)} {_with(report[key], report['interval'].get(key))}" for key in keys]
     return f"{report['task']}: {', '.join(said)}, n {report['n']}"

@@ -157,7 +157,7 @@ def _upright(path: Path) -> Image.Image:
             return ImageOps.exif_transpose(opened)
     except FileNotFoundError:
         raise DataError(f"{path}: is not there; is the set complete?") from None
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"{path}: cannot be read as a picture ({reason}); get it again") from None
 
