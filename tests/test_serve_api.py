@@ -122,7 +122,7 @@ def test_tasks_are_named_for_all_groups_and_for_one(tmp_path: Path):
         ({"brocker": 1}, "^brocker is unknown; known: site,"),
         ({"groups": {"a": ["x"], "b": ["x"]}}, "a device has one group"),
         ({"groups": {"a": ["w"], "w": {"tasks": ["t"]}}}, "^groups = .*'w' is a group of its own and a device in 'a'"),
-        ({"groups": {"a": "watch"}}, r'^groups\.a = watch: a list of devices is wanted'),
+        ({"groups": {"a": "watch"}}, r"^groups\.a = watch: a list of devices is wanted"),
         ({"groups": {"A": ["x"]}}, "group 'A'"),
         ({"site": "a/b"}, "^site 'a/b': a name has"),
         ({"limits.pending": 0}, "limits.pending = 0"),

@@ -173,7 +173,9 @@ def test_a_sense_that_comes_late_or_falls_silent_breaks_no_episode_and_no_estima
         outcomes = [engine.process(closed[at : at + sizes]) for at in range(0, SLOTS, sizes)]
         events = [event for outcome in outcomes for event in outcome.events]
         estimates = [estimate for outcome in outcomes for estimate in outcome.estimates]
-        probs = {(r.task, iso(ending(moments[r.slot - moments[0].slot]))): r.probs for o in outcomes for r in o.decisions}
+        probs = {
+            (r.task, iso(ending(moments[r.slot - moments[0].slot]))): r.probs for o in outcomes for r in o.decisions
+        }
         for event in events:  # an episode ends when its label is no longer likely, and for nothing else
             if event.phase == "end":
                 assert probs[event.task, event.time][event.label] < engine._rules[event.task].off

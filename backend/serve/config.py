@@ -140,7 +140,9 @@ class ServeConfig(BaseSettings):
                     raise ValueError(f"device {device!r} is in {other!r} and in {name!r}; a device has one group")
         for name, group in value.items():
             if not group.devices and name in seen:
-                raise ValueError(f"{name!r} is a group of its own and a device in {seen[name]!r}; a device has one group")
+                raise ValueError(
+                    f"{name!r} is a group of its own and a device in {seen[name]!r}; a device has one group"
+                )
         return value
 
 
