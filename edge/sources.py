@@ -217,8 +217,8 @@ def _check_travels(stream: Stream) -> None:
         what = [f"size {list(stream.size)}"] if any(stream.size) else []
         what += [f"rate {stream.rate:g} Hz, window_s {stream.window_s:g}"] if "time" in stream.row.axes else []
         raise ConfigError(
-            f"stream {stream.name}: {', '.join(what)}: a raw window of {stream.modality} has {size} bytes, "
-            f"a message at most {LIMIT}; make it smaller, or give it an encoder"
+            f"stream {stream.name}: {', '.join(what)}: a raw window of {stream.modality} has {size} bytes, a message "
+            f"at most {LIMIT}; make it smaller, or give it an encoder"
         )
 
 

@@ -115,8 +115,8 @@ def test_overlap_is_that_of_all_cells_and_empty_masks_agree():
 
 
 def test_masks_are_learned_beside_tasks():
-    both = with_settings(recipe("capfingerid"), ['datasets={"capfingerid": 1, "capcontact": 1}', "crops=6", "slots=2"])
-    config = replace(both, model=model_for("capfingerid", "capcontact"))
+    both = {"capfingerid": 1.0, "capcontact": 1.0}
+    config = replace(recipe("capfingerid"), datasets=both, model=model_for(*both), crops=6, slots=2)
     one = touches("A")
     labelled = replace(one, labels={"touch-contact": throughout(one.tracks[0].t, 3)}, masks={})
     sources = {"capfingerid": Source([labelled], config), "capcontact": Source([one], config)}

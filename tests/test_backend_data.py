@@ -11,9 +11,10 @@ import pytest
 from backend.data import DATASETS, sequence
 from backend.data.recording import PARTS, Recording, Segments, Track, event_first
 from backend.data.synthetic import TRAINING_SEEDS, UNSEEN_SEEDS, scene_recording
-from backend.recipes import sp_sw_har
-from backend.train.source import check_folds, faster, split
+from backend.recipes import esc10, model_for, sp_sw_har
+from backend.train.source import Source, check_folds, faster, split
 from broker.errors import ConfigError, DataError
+from edge.clock import SECOND
 from edge.windows import Stream, cut
 
 ACTIVITY = "activity-recognition"
@@ -150,6 +151,32 @@ def test_faster_motion_is_shorter_and_turns_quicker():
     assert quick.tracks[0].t[-1] == t[-1] // 2
     assert quick.labels[ACTIVITY].edges[1] == 500_000_000
     assert quick.tracks[0].values[0].tolist() == [1, 1, 1, 2, 2, 2]
+    kept = np.full((300, 9), 2, np.int16)
+    turned = replace(one.tracks[0], values=kept, scale=0.5)
+    drive = Track("car", Stream("gps", "gps", "car"), t, np.ones((300, 4), np.float32))
+    turned, drive = faster(replace(one, tracks=(turned, drive)), 2.0).tracks
+    assert turned.values[0].tolist() == [1, 1, 1, 2, 2, 2, 1, 1, 1]
+    assert drive.values[0].tolist() == [1, 1, 1, 2]
+    assert (kept == 2).all()
+
+
+def test_a_source_cuts_what_the_model_senses_or_says_that_there_is_nothing():
+    def recorded(modality, count, channels=1):
+        t = np.arange(count) * (SECOND // 100)
+        return Track("d", Stream(modality, modality, "wrist"), t, np.ones((count, channels), np.float32))
+
+    both = Recording("r", "a set", "p", (recorded("imu", 500, 6), recorded("gaze", 500, 2)), {})
+    heard = replace(sp_sw_har(), model=model_for("sp_sw_har"))
+    assert Source([both], heard).motion
+    t = np.arange(8_000) * (SECOND // 16_000)
+    clip = Track("d", Stream("audio", "audio", "table"), t, np.ones((8_000, 1), np.int16))
+    for track, config, held in (
+        (recorded("imu", 50, 6), heard, "imu"),
+        (recorded("gaze", 500, 2), heard, "no imu"),
+        (clip, esc10(), "audio"),
+    ):
+        with pytest.raises(DataError, match=f"a set: 1 recordings to train on hold {held} and no whole window; take"):
+            Source([replace(both, tracks=(track,))], config)
 
 
 def test_splits_keep_a_person_on_one_side(tmp_path):

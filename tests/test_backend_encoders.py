@@ -157,6 +157,12 @@ def test_every_modality_has_an_encoder():
     assert all(encoder.modality == modality for modality, encoder in ENCODERS.items())
 
 
+@pytest.mark.parametrize("modality", [name for name in ENCODERS if name != "audio"])  # whose autocast knows no "meta"
+def test_encoders_work_where_their_windows_are(modality):
+    encoder = ENCODERS[modality]().eval().to("meta")
+    assert encoder(torch.zeros(2, *encoder.shape, device="meta"))[0].device.type == "meta"
+
+
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_every_encoder_keeps_the_contract(modality):
     encoder, x = fresh(modality), windows(modality, 3)

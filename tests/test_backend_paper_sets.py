@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -148,16 +149,67 @@ def test_pickles_run_nothing(tmp_path):
             pickles.load(tmp_path / "b.pkl")
 
 
+def test_bytes_are_never_taken_for_objects(tmp_path):
+    """Read in a process of its own: what takes numbers for the addresses of objects ends with a signal."""
+
+    class Told:
+        def __init__(self, make, arguments, *state):
+            self.made = (make, arguments, *state)
+
+        def __reduce__(self):
+            return self.made
+
+    reconstruct, frombuffer = np.empty(0).__reduce__()[0], np.empty(0).__reduce_ex__(5)[0]
+    number, pointers = np.dtype("i8"), b"\x41" * 8 * 64
+    objects = Told(np.dtype, ("O8", False, True), (3, "|", None, None, None, -1, -1, 0))
+    fields = Told(np.dtype, ("V8", False, True), (3, "|", None, ("a",), {"a": (np.dtype("O"), 0)}, 8, 1, 0))
+    crafted = [
+        Told(reconstruct, (np.ndarray, (0,), b"b"), (1, (64,), kind, False, pointers)) for kind in (objects, fields)
+    ]
+    crafted += [Told(reconstruct, (np.ndarray, (0,), b"b"), (1, (65,), number, False, pointers))]
+    crafted += [Told(frombuffer, (pointers, objects, (64,), "C"))]
+    crafted += [Told(np.float64(0).__reduce__()[0], (objects, pointers[:8]))]
+    crafted += [Told(np.ndarray, ((64,), "O", pointers))]
+    for i, one in enumerate(crafted):
+        dump(tmp_path / f"{i}.pkl", {"IMU": one})
+    code = """if True:
+        import sys
+        from pathlib import Path
+        from backend.data.paper import pickles
+        from broker.errors import DataError
+        for path in sorted(Path(sys.argv[1]).iterdir()):
+            try:
+                print(isinstance(pickles.load(path)["IMU"], pickles._Kept) or repr(pickles.load(path)))
+            except DataError as error:
+                print(error)"""
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert len(said) == len(crafted)
+    assert all(f"{i}.pkl: is " in line for i, line in enumerate(said[:5])), said
+    assert said[5] == "True"  # an array that is called for by name stays inert
+
+
 @pytest.mark.parametrize("protocol", [0, 2, 4, 5])
 def test_pickles_of_numbers_come_back_and_shapes_cost_no_reading(tmp_path, protocol):
     rng = np.random.default_rng(0)
     content = {"a": rng.normal(size=(9_000, 7)), "b": np.arange(200_000, dtype=np.int16), "c": [1, "x", (2.5, None)]}
+    others = [
+        np.array(["ä", "bc"]), np.array([b"x", b"yz"]), np.asfortranarray(rng.normal(size=(3, 4))), np.zeros((0, 3)),
+        np.arange(3, dtype=">i2"), np.array([True, False]), np.array([1j]), np.float32(2.5),
+        np.array([[[1], "x"], [None, np.arange(2)]], object),
+    ]  # fmt: skip
+    content["others"] = others
     dump(tmp_path / "a.pkl", content, protocol)
     whole, shapes = pickles.load(tmp_path / "a.pkl"), pickles.shapes(tmp_path / "a.pkl")
     for name in ("a", "b"):
         assert np.array_equal(whole[name], content[name])
         assert (shapes[name].shape, shapes[name].dtype) == (content[name].shape, content[name].dtype)
     assert whole["c"] == shapes["c"] == content["c"]
+    for found, other in zip(whole["others"], others, strict=True):
+        assert (found.dtype, found.shape) == (other.dtype, other.shape)
+        assert found.tolist()[:1] == other.tolist()[:1] if other.dtype == object else np.array_equal(found, other)
+    assert whole["others"][-1][1, 1].tolist() == [0, 1]
     if protocol >= 4:
         assert not shapes["b"].any()
     bytes_ = (tmp_path / "a.pkl").read_bytes()
@@ -337,8 +389,8 @@ def test_eyemu_trials(tmp_path, monkeypatch, caplog):
     z, x, y = (np.eye(3)[axis] for axis in (2, 0, 1))
     turned = rotation(a[:, None] * z) @ rotation(b[:, None] * x) @ rotation(c[:, None] * y)
     assert np.allclose(imu.values[:, 6:], axis_angle(turned), atol=1e-6)
-    features = np.array(cells["Embeddings Hist"][0], np.float32)
-    assert np.array_equal(gaze.values, np.concatenate([features[:, 12:14], features], 1))
+    features = np.array(cells["Embeddings Hist"][0])
+    assert np.allclose(gaze.values, np.concatenate([features[:, 12:14], features - features.mean(0)], 1), atol=1e-6)
     assert (gaze.t[0], gaze.t[1] - gaze.t[0]) == (start, 100_000_000)
     edges, labels = label(first, "gesture-classification")
     assert labels == ["none", "flick-left"]
@@ -366,10 +418,16 @@ def test_eyemu_calibration_on_the_real_features(tmp_path, monkeypatch, data_dir)
     assert [(r.name, r.person) for r in found] == [("p00-calibration", "p00"), ("p01-calibration", "p01")]
     for subject, recording in enumerate(found):
         gaze, truth = of(recording, "gaze"), recording.labels["gaze-estimation"]
-        assert np.array_equal(gaze.values[:, 2:], kept[subject][0])
+        centred = kept[subject][0] - kept[subject][0].mean(0)
+        assert np.allclose(gaze.values[:, 2:], centred, atol=1e-4)
         assert np.array_equal(gaze.values[:, :2], kept[subject][0][:, 12:14])
         assert np.allclose(truth.values, kept[subject][1] * (6.4, 12.8))
         assert gaze.t[10] - gaze.t[0] == SECOND
+    write_table(tmp_path / "gazeldataraw.pkl", eyemu_trials(), monkeypatch)
+    first = eyemu.recordings(tmp_path)[2]  # a trial is told from the mean of its subject's calibration, too
+    features = np.array(eyemu_trials()["Embeddings Hist"][0])
+    assert first.name == "p00-trial-0"
+    assert np.allclose(of(first, "gaze").values[:, 2:], features - kept[0][0].mean(0), atol=1e-4)
 
 
 def test_eyemu_says_what_is_wrong(tmp_path, monkeypatch):
@@ -706,6 +764,21 @@ def test_kitti_reads_nothing_until_it_is_used(tmp_path):
     with pytest.raises(DataError, match=r"groundtruth/image_02/0000000050\.png"):
         truth = recording.labels["depth-estimation"]
         truth.newest(truth.t[50:51] + 1, SECOND)
+
+
+def test_kitti_keeps_the_times_of_numbers_after_a_blank_line(tmp_path):
+    drive, _ = write_drive(tmp_path, 1)
+    lines = stamps(20)[1].splitlines()
+    lines[3] = ""  # scan 3 is missing, as in some of the publishers' drives
+    for sensor in ("velodyne_points", "image_02"):
+        (drive / sensor / "timestamps.txt").write_text("\n".join(lines) + "\n\n")
+        if sensor == "velodyne_points":
+            (recording,) = kitti.recordings(tmp_path)
+            assert np.array_equal(of(recording, "lidar").t, np.delete(stamps(20)[0], 3))
+    with pytest.raises(
+        DataError, match=r"image_02/timestamps\.txt: line 4 is blank, but 0000000003\.png is there; get"
+    ):
+        kitti.recordings(tmp_path)
 
 
 def test_kitti_says_what_is_wrong(tmp_path):

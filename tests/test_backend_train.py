@@ -26,14 +26,15 @@ from backend.model.sensorlm import ModelConfig, Predictor, SensorModel
 from backend.recipes import TrainConfig, config_from_json, model_for, recipe, with_settings
 from backend.tasks import TASKS
 from backend.tasks.activity import MOBILITY
-from backend.train import loop, scores
+from backend.train import evaluate, loop, scores
 from backend.train.augment import AUGMENTATIONS, AugmentConfig, GazeVariety
 from backend.train.augment_frames import FrameVariety
 from backend.train.batch import DropConfig, answer, assemble, crop, overlay
-from backend.train.evaluate import best_temperature, cut_all, decide, encode
+from backend.train.card import LIMITS, model_card
+from backend.train.evaluate import BATCH, best_temperature, calibrate, cut_all, decide, encode, measure
 from backend.train.examine import HEADLINE, STUDENT_T, examine, examine_recordings, summary
 from backend.train.loop import load_state, new_state, run_steps, save_state
-from backend.train.run import take_out_weights, train, train_folds
+from backend.train.run import FOLDS_FILES, take_out_weights, train, train_folds
 from backend.train.source import Mixture, Source
 from broker.errors import CheckpointError, ConfigError, DataError
 from tests.small_sets import read, written
@@ -296,6 +297,33 @@ def test_shuffled_sensors_leave_only_chance(scenes):
     assert set(report["tasks"]) == {EVENT}
 
 
+def test_windows_of_many_sequences_are_encoded_at_once_and_come_home(scenes, monkeypatch):
+    predictor = Predictor(Checkpoint(new_state(tiny()).model))
+    sequences = cut_all(scenes)
+    alone = [encode(predictor, [one]).tokens[0] for one in sequences]
+    sizes, plain = [], predictor.encode_windows
+    monkeypatch.setattr(predictor, "encode_windows", lambda windows: sizes.append(len(windows)) or plain(windows))
+    together = encode(predictor, iter(sequences))
+    assert sizes[:-1] == [BATCH] * (len(sizes) - 1) and sum(sizes) == sum(map(len, alone))
+    for one, tokens, kept in zip(alone, together.tokens, together.sequences, strict=True):
+        assert [(t.key, t.slot) for t in tokens] == [(t.key, t.slot) for t in one]
+        assert all(np.allclose(a.tokens, b.tokens, atol=0.01) for a, b in zip(tokens, one, strict=True))
+        assert not any(series.values.size for series in kept.series)
+
+
+def test_nothing_is_cut_or_drawn_again_that_no_figure_needs(scenes, monkeypatch):
+    predictor = Predictor(Checkpoint(new_state(tiny()).model))
+    unasked = replace(scenes[0], name="unasked", labels={"pose-estimation": scenes[0].labels["pose-estimation"]})
+    cuts, draws, intervals = [], [], scores.intervals
+    monkeypatch.setattr(evaluate, "sequence", lambda one: cuts.append(one.name) or sequence(one))
+    monkeypatch.setattr(scores, "intervals", lambda *of: draws.append(of) or intervals(*of))
+    calibrate(predictor, {"synthetic": [unasked, scenes[1]]})
+    assert cuts == [scenes[1].name]
+    assert set(predictor.temperatures) == {ACTIVITY, EVENT}
+    report = measure(predictor, encode(predictor, cut_all(scenes)), ACTIVITY)
+    assert len(draws) == len(report["devices"])  # one of all together, and one of each device alone
+
+
 def test_clips_are_decided_whole_and_by_sensor(tmp_path):
     """A clip is one decision of each choice of sensors, and one that has none of them is left out."""
     recordings = read(written(tmp_path, "utd_mhad"), "utd_mhad")
@@ -338,6 +366,38 @@ def test_weights_of_the_loss_leave_no_trace_in_probabilities():
         take_out_weights(model, {ACTIVITY: weight})
         logits = model.heads[ACTIVITY](torch.zeros(1, model.config.dim))
     assert torch.allclose(logits.softmax(-1)[0], share, atol=1e-6)
+
+
+def test_a_task_of_which_nothing_counts_has_no_loss_and_a_step_without_any_changes_nothing(scenes):
+    config = tiny()
+    mixture = Mixture({"synthetic": Source(scenes, config)}, config)
+    weights = {name: torch.ones(config.model.task(name).size) for name in config.model.tasks}
+    state = new_state(config)
+    batch = assemble(mixture.draw(np.random.default_rng(0)), config.slots, config.model, np.random.default_rng(0))
+    unknown = {name: torch.full_like(of, TASKS[name].unknown) for name, of in batch.targets.items()}
+    one, *_ = unknown
+    some = replace(batch, targets={**batch.targets, one: unknown[one]})
+    losses = loop.task_losses(answer(state.model, some), some, weights, config)
+    assert losses and not [name for name in losses if name.startswith(one)]
+    none = replace(batch, targets=unknown)
+    assert not loop.task_losses(answer(state.model, none), none, weights, config)
+
+
+def test_what_has_sides_is_never_mirrored(scenes):
+    """A flick to the left that is mirrored is one to the right."""
+    assert {name for name, task in TASKS.items() if not task.sided} == {"activity-recognition", "event-detection"}
+    config = ModelConfig(("imu",), (ACTIVITY, "gesture-classification"))
+    plain = crop(cut_all(scenes)[0], 4, np.random.default_rng(1))
+    plain = replace(plain, series=plain.series[:1], starts=plain.starts[:1])
+    gesture = {"gesture-classification": np.zeros((4, TASKS["gesture-classification"].size), np.float32)}
+    sided = replace(plain, targets={**plain.targets, **gesture})
+
+    def moved(one, mirror):
+        augment = AugmentConfig(mirror=mirror, flip=0.0)
+        return assemble([one], 4, config, np.random.default_rng(2), augment).windows["imu"].values
+
+    assert torch.equal(moved(sided, 1.0), moved(sided, 0.0))
+    assert not torch.equal(moved(plain, 1.0), moved(plain, 0.0))
 
 
 def test_losses_are_balanced_by_their_running_means():
@@ -472,7 +532,7 @@ def test_overwriting_removes_what_runs_have_written_and_nothing_else(tmp_path):
     write_publishers(tmp_path / "data", people=4)
     out, config = tmp_path / "out", motion_alone("validation=0.4", "folds=2")
     mine = ["config.json", "seed-a/fold-0/test.json", "fold-old/train.json", "fold-1/notes.txt", "confusion-mine.png"]
-    theirs = ["folds.json", "confusion-sp_sw_har.png", "seed-3/fold-0/curves.png", "seed-3/folds.json"]
+    theirs = ["folds.json", "errors-utd_mhad-pose-estimation.png", "seed-3/fold-0/curves.png", "seed-3/folds.json"]
     for name in mine + theirs:
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_text(name)
@@ -480,7 +540,9 @@ def test_overwriting_removes_what_runs_have_written_and_nothing_else(tmp_path):
     (out / "seed-3/fold-0/train.json").touch()
     train_folds(config, tmp_path / "data", out, QUIET, overwrite=True)
     assert [(out / name).read_text() for name in mine] == mine
-    assert not (out / "seed-3/fold-0/curves.png").exists() and not (out / "seed-3/folds.json").exists()
+    assert [name for name in theirs if (out / name).exists()] == ["folds.json"]
+    assert (out / f"confusion-sp_sw_har-{ACTIVITY}.png").is_file()
+    assert {path.name for path in out.glob("*.png")} <= {*FOLDS_FILES, "confusion-mine.png"}
     assert "sp_sw_har" in json.loads((out / "folds.json").read_text())
     with pytest.raises(ConfigError, match=r"config\.json is in the way, and no run's"):
         train(config, tmp_path / "data", out, QUIET, overwrite=True)
@@ -522,6 +584,22 @@ def test_calibration_on_those_it_learned_from_is_said_and_recorded(tmp_path):
         assert load_checkpoint(out).record["calibrated_on"] == {"sp_sw_har": role}
         assert ["those it learned from" in text for text in told] == [role == "train"] * 2
         assert "| nobody: " in told[1] or role != "train"
+
+
+def test_a_card_tells_the_limits_of_what_was_learned_from_and_no_others():
+    def card(name: str) -> str:
+        people = {role: ["a", "b"] for role in ("train", "validation")}
+        about = {"parameters": 1, "seconds": 60.0, "licences": {name: "free"}, "people": {name: people}}
+        record = {"config": tiny().to_json(), "calibrated_on": {name: "validation"}, **about}
+        limits = model_card(Checkpoint(model, record=record), {}).partition("## Limits")[2]
+        assert limits.count("\n- ") == len(LIMITS[name])
+        return " ".join(limits.split())
+
+    model = SensorModel(ModelConfig(modalities=("imu",), tasks=("pose-estimation",), encoders={"imu": TINY["imu"]}))
+    assert {name for of in recipes.RECIPES.values() for name in of().datasets} <= set(LIMITS)
+    assert "front trouser pocket" in card("sp_sw_har")
+    assert "freesound" in card("esc10") and "pocket" not in card("esc10")
+    assert "has met no real sensor" in card("synthetic_touch") and "imulat" not in card("capcontact")
 
 
 def test_what_was_skipped_is_in_the_report(tmp_path):

@@ -16,6 +16,7 @@ import numpy as np
 
 from backend.data.recording import Recording, Track, Values
 from backend.data.sample import MOMENTS, WIDTH, Floats, Row, Sample, about, bar, stamp, still
+from backend.tasks import MASKS
 from backend.tasks.depth import COLUMNS, ROWS
 from backend.tasks.reconstruction import BODY, BONES, HAND
 from broker.modalities import JOINTS
@@ -47,9 +48,10 @@ def frames(of: Sample, track: Track) -> Iterator[Row]:
 
 
 def _strip_of_frames(of: Sample, track: Track, band: SubFigure) -> None:
-    """Frames at the moments, with one bar where they are no colours, and the joints that they see."""
+    """Frames at the moments, with one bar where they are no colours, and the joints and masks that belong to them."""
     t = np.asarray(track.t)
-    stills = [None if row is None else still(track, row) for row in of.newest(t)]
+    rows = of.newest(t)
+    stills = [None if row is None else still(track, row) for row in rows]
     panels = band.subplots(1, len(stills), squeeze=False)[0]
     modality, units = track.stream.modality, track.stream.row.units
     if modality in COLOURS:
@@ -59,6 +61,13 @@ def _strip_of_frames(of: Sample, track: Track, band: SubFigure) -> None:
             axes.imshow(np.clip(frame[..., :3], 0, 1), interpolation="nearest", aspect=_stretch(track))
         stamp(of, axes, int(taken))
     size = (int(track.values.shape[1]), int(track.values.shape[2]))
+    for drawn in (drawn for name, drawn in of.recording.masks.items() if MASKS[name].modality == modality):
+        for axes, row in zip(panels, rows, strict=True):
+            if row is not None and (mask := drawn[np.array([row])][0]).any():
+                down, right = (
+                    np.linspace(-0.5, n - 0.5, 2 * m + 1)[1::2] for n, m in zip(size, mask.shape, strict=True)
+                )
+                axes.contour(right, down, mask, levels=[0.5], colors="cyan", linewidths=0.6)
     for joints, bones, names in seen(of, track, size):
         for axes, points in zip(panels, joints, strict=True):
             if points is not None:
@@ -241,6 +250,8 @@ def seen(of: Sample, track: Track, size: tuple[int, int]) -> Iterator[Skeleton]:
 def _focal(recording: Recording, track: Track) -> float | None:
     """Focal length in widths of the picture, of the cameras in whose axes a recording's joints are."""
     where = (recording.dataset, track.device, track.stream.placement)
+    if where[0] == "utd_mhad" and track.stream.modality == "video":
+        return None  # cut out about the person
     if where == ("synthetic", "camera", "room"):
         return room(int(recording.name.split("-")[-1])).focal
     return {("synthetic_touch", "rig", "above"): 98 / 64, ("utd_mhad", "kinect", "room"): 285.6 / 320}.get(where)

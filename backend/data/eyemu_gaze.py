@@ -5,10 +5,11 @@ same camera picture: the face itself was not published. Each round of each perso
 carry no time; they were taken about ten times a second, so they start at `ORIGIN` and come at 10 Hz. Gestures with
 the phone, which the authors recorded besides, are not in the set.
 
-Features are told less their mean over the round: faces and ways to hold a phone differ more than looks do. A phone
-knows that mean, and needs no labels for it, once its owner has looked all over the screen for half a minute; figures
-on this set are of such a phone. A running mean is no way round that here: the target takes the same way at the same
-time in every round, so that whatever tells how long a round has lasted tells the answer. Nor is a long context.
+Features are told less their mean over the round: faces and ways to hold a phone differ more than looks do. That mean
+asks for no labels, but for the round as a whole, which is over when its first sample is centred; and no code of a
+device does it. So figures on this set are offline figures. A running mean is no way round that here: the target takes
+the same way at the same time in every round, so that whatever tells how long a round has lasted tells the answer. Nor
+is a long context.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backend.data.files import Origin, at_rate, check_rows, check_shape, read_npz
 from backend.data.recording import Recording, Recordings, Track, Values
@@ -33,10 +35,15 @@ OUTPUT = slice(12, 14)
 def recordings(root: Path) -> Recordings:
     """One recording per person and round: a gaze stream of 28 channels, and where the target was, cm.
 
-    Channels are x, y as the base network says them, then all 26 features less their mean over the round. `root` is the
-    set's folder or its parent. Raises DataError where nothing is found, or a file cannot be read.
+    Channels are those of `told`, less the mean over the round. `root` is the set's folder or its parent. Raises
+    DataError where nothing is found, or a file cannot be read.
     """
     return Recordings(one for path in SET.files(root) for one in _person(path))
+
+
+def told(features_N26: NDArray[np.floating], mean_26: NDArray[np.floating]) -> NDArray[np.float32]:
+    """(n, 28) x, y as the base network says them, then all features less what is their mean while a face calibrates."""
+    return np.concatenate([features_N26[:, OUTPUT], features_N26 - mean_26], 1).astype(np.float32)
 
 
 def _person(path: Path) -> list[Recording]:
@@ -51,8 +58,7 @@ def _person(path: Path) -> list[Recording]:
         chosen = rounds == number
         t = at_rate(int(chosen.sum()), RATE)
         seen = features[chosen]
-        gaze_TC = np.concatenate([seen[:, OUTPUT], seen - seen.mean(0)], 1).astype(np.float32)
-        track = Track("phone", Stream("gaze", "gaze", "hand"), t, gaze_TC)
+        track = Track("phone", Stream("gaze", "gaze", "hand"), t, told(seen, seen.mean(0)))
         truth = Values(t, (target[chosen] * SCREEN_CM).astype(np.float32))
         name = f"{path.stem}_{number}"
         found.append(Recording(name, SET.name, path.stem, (track,), {"gaze-estimation": truth}))

@@ -12,6 +12,9 @@ from torch.nn import functional as F
 from backend.model.frames import TOUCH, median
 from backend.model.trunk import compressed
 
+BLOCKS = 3
+REACH = 2 + 2 * BLOCKS
+"""Cells to each side of a cell that have a say in its part of the mask."""
 SELDOM = -4.0
 """The logit to begin with: most of a panel is not touched."""
 
@@ -23,11 +26,11 @@ class ContactDecoder(nn.Module):
     picture tells each cell its place, because a camera that saw the contact sees it displaced, most at the edges.
     """
 
-    def __init__(self, finer: int = 8, width: int = 32, blocks: int = 3) -> None:
+    def __init__(self, finer: int = 8, width: int = 32) -> None:
         super().__init__()
         self.finer = finer
         self.start = nn.Conv2d(8, width, 3, padding=1)
-        self.blocks = nn.Sequential(*(Block(width) for _ in range(blocks)))
+        self.blocks = nn.Sequential(*(Block(width) for _ in range(BLOCKS)))
         self.out = nn.Conv2d(width, finer**2, 3, padding=1)
         nn.init.zeros_(self.out.weight)
 

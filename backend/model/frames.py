@@ -224,12 +224,12 @@ class TouchView(nn.Module):
         sum_B1HW = torch.stack(shifted(x_B1HW, 0.0)).sum(0)
         peak_B = sum_B1HW.flatten(1).argmax(1)
         row_B, column_B = peak_B // width, peak_B % width
-        span_S = torch.arange(2 * self.reach + 1)
+        span_S = torch.arange(2 * self.reach + 1, device=x_B1HW.device)
         padded = F.pad(x_B1HW, (self.reach,) * 4)
         index_BSS = (row_B[:, None, None] + span_S[:, None]) * padded.shape[3] + column_B[:, None, None] + span_S
         mark_BX = padded.flatten(1).gather(1, index_BSS.flatten(1))
-        sides = torch.stack([(2 * row_B + 1) / height, (2 * column_B + 1) / width], 1)
-        return mark_BX.reshape(-1, 1, len(span_S), len(span_S)), sides - 1.0
+        place_B2 = torch.stack([(2 * row_B + 1) / height, (2 * column_B + 1) / width], 1) - 1.0
+        return mark_BX.reshape(-1, 1, len(span_S), len(span_S)), place_B2
 
 
 class CapacitanceEncoder(FrameEncoder):

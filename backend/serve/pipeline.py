@@ -37,8 +37,8 @@ _FAIR = 32  # messages after which other tasks get their turn
 _PAGE = 256  # waiting events published in one go
 _RETRY_S = 1.0
 _OLD = (
-    "an estimate about {age_s:.0f} s ago is no news, and is not told: so it is with what a device has kept while "
-    "it was cut off, with a recording sent without `edge replay --now`, and with a clock that is behind"
+    "an estimate about {age_s:.0f} s ago is no news, and is not told: so it is with what a device has kept while it "
+    "was cut off, with a recording sent without `edge replay --now`, and with a clock that is behind"
 )
 
 

@@ -7,6 +7,7 @@ SCREEN_CM = (6.4, 12.8)
 
 GAZE = Regression(
     name="gaze-estimation",
+    sided=True,
     modalities=frozenset({"gaze", "image", "depth", "imu"}),
     points=("gaze",),
     axes=("x", "y"),

@@ -16,6 +16,7 @@ WORDS = {
 GESTURE = Classification(
     name="gesture-classification",
     labels=tuple(WORDS),
+    sided=True,
     modalities=frozenset({"gaze", "imu"}),
     rule=EventRule(on=0.6, off=0.4, min_windows=1, cooldown_s=0.5),
     metric="accuracy",

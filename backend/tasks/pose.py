@@ -30,6 +30,7 @@ class Body(Regression):
 
 POSE = Body(
     name="pose-estimation",
+    sided=True,
     modalities=frozenset({"imu", "image", "depth", "video", "thermal", "lidar"}),
     given_by=frozenset({"pose"}),
     points=JOINTS,

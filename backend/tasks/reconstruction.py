@@ -63,6 +63,7 @@ class Joints(Regression):
 
 RECONSTRUCTION = Joints(
     name="3d-reconstruction",
+    sided=True,
     modalities=frozenset({"image", "capacitance", "depth", "imu"}),
     given_by=frozenset({"pose"}),
     points=(*HAND, *BODY),

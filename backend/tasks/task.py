@@ -59,6 +59,7 @@ class Task:
     metric: str
     question: str
     given_by: frozenset[str] = frozenset()
+    sided: bool = False
 
     def asks(self, present: frozenset[str]) -> bool:
         """Whether there is something to decide for a moment in which these modalities delivered."""

@@ -14,6 +14,7 @@ TOUCHES = tuple(label for label in WORDS if label != "none")
 TOUCH = Classification(
     name="touch-contact",
     labels=tuple(WORDS),
+    sided=True,
     modalities=frozenset({"image", "capacitance", "depth", "pose"}),
     rule=EventRule(on=0.6, off=0.4, min_windows=1, cooldown_s=0.0),
     metric="accuracy",

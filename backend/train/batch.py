@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from backend.choices import CHECKED, Count, Share
 from backend.data.recording import Masks, Sequence, Series
 from backend.model.adapter import FuseBatch
+from backend.model.contact import REACH
 from backend.model.sensorlm import ModelConfig, Outputs, SensorModel
 from backend.tasks import MASKS, TASKS
 from backend.train.augment import AUGMENTATIONS, AugmentConfig
@@ -47,7 +48,7 @@ class Windows:
     where: Tensor
 
 
-PATCH = 16
+PATCH = 24
 """Cells along a side of what is seen of a frame where a mask is learned: most of a frame is empty."""
 TOUCHED = 0.85
 """Share of the patches that lie about something of the mask."""
@@ -134,7 +135,8 @@ def assemble(
     for r, one in enumerate(crops):
         if one.masks and not one.targets:
             continue  # nothing to decide: its frames are learned from as they are
-        mirror = augment is not None and rng.random() < augment.mirror
+        sided = any(TASKS[task].sided for task in one.targets if task in config.tasks)
+        mirror = augment is not None and rng.random() < augment.mirror and not sided
         dropped = _dropped(one, slots, rng, drop)
         hidden, unasked[r] = _hidden(one, config, rng)
         dropped[:, hidden] = True
@@ -249,7 +251,9 @@ def _patches(crops: Many[Crop], slots: int, config: ModelConfig, rng: np.random.
             touched = np.argwhere(mask)
             if len(touched) and rng.random() < TOUCHED:
                 middle = touched[rng.integers(len(touched))] // finer
-            row, column = np.clip(middle - rng.integers(side), 0, frames.shape[1:3] - side)
+            row, column = np.clip(
+                middle - REACH - rng.integers(np.maximum(side - 2 * REACH, 1)), 0, frames.shape[1:3] - side
+            )
             corner.append((int(row), int(column)))
             fine = [slice(at * finer, (at + cells) * finer) for at, cells in zip((row, column), side, strict=True)]
             cut.append(mask[tuple(fine)])

@@ -6,7 +6,7 @@ streamed results equal these is proved by a test.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Sequence as Many
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,6 +23,7 @@ from backend.data import DATASETS
 from backend.data.recording import Recording, Sequence, sequence
 from backend.model.history import Context, History, StreamTokens
 from backend.model.sensorlm import Predictor
+from backend.moment import StreamWindow
 from backend.tasks import MASKS, TASKS, Classification, Regression, Task
 from backend.train import scores
 
@@ -48,29 +49,48 @@ class Decided:
     slot: NDArray[np.int64]
 
 
-def cut_all(recordings: Many[Recording]) -> list[Sequence]:
-    """Windows on the grid of event time, as the device would cut them."""
-    return [s for s in map(sequence, recordings) if s is not None]
+def cut_each(recordings: Iterable[Recording]) -> Iterator[Sequence]:
+    """Windows on the grid of event time, as the device would cut them; each recording's when they are asked for."""
+    return (s for s in map(sequence, recordings) if s is not None)
+
+
+def cut_all(recordings: Iterable[Recording]) -> list[Sequence]:
+    """As `cut_each`, all in memory."""
+    return list(cut_each(recordings))
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """Sequences, and the tokens of each one's windows in order of time: encoded once, decided upon many times."""
+    """Sequences, and the tokens of each one's windows in order of time: encoded once, decided upon many times.
+
+    The sequences are without their samples and masks, which nobody asks for any more.
+    """
 
     sequences: tuple[Sequence, ...]
     tokens: tuple[tuple[StreamTokens, ...], ...]
 
 
 def encode(predictor: Predictor, sequences: Iterable[Sequence]) -> Encoded:
-    """The windows of all streams that the model has encoders for, a batch at a time: what is read is not kept."""
-    sequences, found = tuple(sequences), []
-    for one in sequences:
-        windows = (w for moment in one.moments() for w in moment.windows if w.modality in predictor.encoders)
-        tokens: list[StreamTokens] = []
-        while batch := list(islice(windows, BATCH)):
-            tokens += predictor.encode_windows(batch)
-        found.append(tuple(tokens))
-    return Encoded(sequences, tuple(found))
+    """The windows of all streams that the model has encoders for, a batch at a time: what is read is not kept.
+
+    A batch may be of many sequences: a set of clips has few windows in each.
+    """
+    seen: list[Sequence] = []
+    found: list[list[StreamTokens]] = []
+
+    def windows() -> Iterator[tuple[list[StreamTokens], StreamWindow]]:
+        """Every window, and where its tokens belong."""
+        for one in sequences:
+            seen.append(replace(one, series=tuple(replace(s, values=s.values[:0]) for s in one.series), masks={}))
+            found.append([])
+            for moment in one.moments():
+                yield from ((found[-1], w) for w in moment.windows if w.modality in predictor.encoders)
+
+    every = windows()
+    while batch := list(islice(every, BATCH)):
+        for (home, _), tokens in zip(batch, predictor.encode_windows([w for _, w in batch]), strict=True):
+            home.append(tokens)
+    return Encoded(tuple(seen), tuple(map(tuple, found)))
 
 
 def _joined(many: Iterable[Encoded]) -> Encoded:
@@ -181,13 +201,18 @@ def best_temperature(probs_PN: Floats, true_P: NDArray[np.int64]) -> float:
     return round(float(grid[np.argmin([surprise(float(t)) for t in grid])]), 4)
 
 
-def calibrate(predictor: Predictor, validation: Mapping[str, Many[Sequence]]) -> None:
+def calibrate(predictor: Predictor, validation: Mapping[str, Iterable[Recording]]) -> None:
     """Set the predictor's (and so its checkpoint's) temperature and threshold of every task from validation people.
 
     Temperatures come from recorded sets alone where a task has any: simulated people are too easy, and would make the
-    model sure of itself. Thresholds come from all sets, because silence and background are best simulated.
+    model sure of itself. Thresholds come from all sets, because silence and background are best simulated. Recordings
+    about which nothing is to be chosen are not cut.
     """
-    encoded = {of: encode(predictor, sequences) for of, sequences in validation.items()}
+    chosen = {name for name, task in predictor.tasks.items() if isinstance(task, Classification)}
+    encoded = {
+        of: encode(predictor, cut_each(one for one in recordings if chosen & one.labels.keys()))
+        for of, recordings in validation.items()
+    }
     for name, task in predictor.tasks.items():
         if not isinstance(task, Classification):
             continue
@@ -214,22 +239,25 @@ def measure(predictor: Predictor, encoded: Encoded, name: str, outputs: tuple[st
     if not len(everything.true):
         return {"task": name, "n": 0}
     task = TASKS[name].only(everything.outputs)
-    shuffled = _brief(task, decide(predictor, encoded, name, outputs, shuffle=1))
+    shuffled = _figures(task, decide(predictor, encoded, name, outputs, shuffle=1))
     result = _whole(task, everything)
-    result["shuffled"] = {task.metric: shuffled[task.metric]}
-    if isinstance(task, Classification):
-        result["shuffled"]["accuracy"] = shuffled["accuracy"]
+    if isinstance(task, Classification) and task.views:
+        said, true = everything.said, everything.true
+        result["views"] = {
+            view: scores.view(said, true, task.labels, group_of) for view, group_of in task.views.items()
+        }
+    result["shuffled"] = {key: shuffled[key] for key in dict.fromkeys((task.metric, "accuracy")) if key in shuffled}
     for by, of in (("devices", "device"), ("modalities", "modality")):
         kinds = sorted(
             {getattr(s, of) for one in encoded.sequences for s in one.series if s.modality in task.modalities}
         )
         if len(kinds) < 2:
             continue
-        result[by] = {"both" if len(kinds) == 2 else "all": _brief(task, everything)}
+        result[by] = {"both" if len(kinds) == 2 else "all": _brief(task, result)}
         for kind in kinds:
             alone = decide(predictor, encoded, name, outputs, keep=partial(_has, of, kind))
             if len(alone.true):
-                result[by][kind] = _brief(task, alone)
+                result[by][kind] = _brief(task, _whole(task, alone))
     if isinstance(task, Classification) and task.none_index is not None:
         threshold = predictor.thresholds.get(name, task.rule.on)
         result["event_detection"] = {
@@ -268,11 +296,18 @@ def measure_mask(predictor: Predictor, sequences: Many[Sequence], name: str) -> 
 
 def headline(task: Task, decided: Decided) -> float:
     """The task's metric of a set of answers."""
-    return float(_whole(task, decided)[task.metric])
+    return float(_figures(task, decided)[task.metric])
+
+
+def _figures(task: Task, decided: Decided) -> dict[str, Any]:
+    """The scores of a set of answers, without intervals and without a word on who and what."""
+    if isinstance(task, Regression):
+        return {task.metric: round(float(task.distances(decided.said, decided.true).mean()), 4)}
+    return scores.figures(decided.said, decided.true)
 
 
 def _whole(task: Task, decided: Decided) -> dict[str, Any]:
-    """All scores of a set of answers."""
+    """All scores of a set of answers, and their intervals."""
     if isinstance(task, Regression):
         said, true = decided.said, decided.true
         result = scores.regression(task.distances(said, true), decided.person, task.metric)
@@ -282,15 +317,11 @@ def _whole(task: Task, decided: Decided) -> dict[str, Any]:
         return {**result, "constant": {task.metric: round(float(always.mean()), 4)}}
     assert isinstance(task, Classification)
     result = scores.report(decided.said, decided.true, decided.person, task.labels)
-    views = {
-        view: scores.view(decided.said, decided.true, task.labels, group_of) for view, group_of in task.views.items()
-    }
-    return {"labels": list(task.labels), **result, **({"views": views} if views else {})}
+    return {"labels": list(task.labels), **result}
 
 
-def _brief(task: Task, decided: Decided) -> dict[str, Any]:
-    """The headline scores of a set of answers."""
-    whole = _whole(task, decided)
+def _brief(task: Task, whole: Mapping[str, Any]) -> dict[str, Any]:
+    """The headline of all scores of a set of answers."""
     keys = ("n", task.metric, "accuracy", "balanced_accuracy", "macro_f1", "ece", "interval")
     return {key: whole[key] for key in dict.fromkeys(keys) if key in whole}
 

@@ -82,9 +82,10 @@ def examine_recordings(
     encoded = encode(predictor, sequences if tasks else ())
     reports = {task: _task_report(dataset, predictor, encoded, task, dataset.tasks[task]) for task in tasks}
     reports |= {mask: measure_mask(predictor, sequences, mask) for mask in masks}
-    first, *others = reports
-    if not reports[first]["n"]:
+    reports = {task: report for task, report in reports.items() if report["n"]}
+    if not reports:
         raise DataError(f"{name}: no labelled window of a second was found in {len(recordings)} recordings")
+    first, *others = reports
     whole = {one.name for one in sequences}
     left_out = [*skipped, *(f"{r.name} (shorter than a window)" for r in recordings if r.name not in whole)]
     result = {
@@ -106,10 +107,10 @@ def _task_report(
     if not dataset.pooled or not windows["n"] or not isinstance(predictor.tasks[task], Classification):
         return windows
     result: dict[str, Any] = {"task": task, "metric": windows["metric"], "labels": windows["labels"]}
-    result |= _clip_scores(pool_clips(predictor, encoded, task))
+    result |= _clip_scores(pool_clips(predictor, encoded, task, outputs))
     sensors = {}
     for name, senses in dataset.sensors.items():
-        clips = pool_clips(predictor, encoded, task, keep=partial(_senses, frozenset(senses)))
+        clips = pool_clips(predictor, encoded, task, outputs, keep=partial(_senses, frozenset(senses)))
         if len(clips.true):
             sensors[name] = {k: v for k, v in _clip_scores(clips).items() if k in HEADLINE or k in ("n", "interval")}
     result |= {"sensors": sensors} if sensors else {}
@@ -129,14 +130,15 @@ def pool_clips(
     predictor: Predictor,
     encoded: Encoded,
     task: str,
+    outputs: tuple[str, ...] = (),
     *,
     keep: Callable[[StreamTokens], bool] = lambda window: True,
 ) -> Decided:
     """One decision per clip, whose label is what fills most of it (of events: the event), from the streams kept.
 
-    A clip about which nothing is decided is left out.
+    `outputs` as in `decide`. A clip about which nothing is decided is left out.
     """
-    asked = predictor.tasks[task]
+    asked = TASKS[task].only(outputs or predictor.tasks[task].outputs)
     assert isinstance(asked, Classification)
     none, columns, truth = asked.none_index, TASKS[task].columns(asked.labels), {}
     for one in encoded.sequences:
@@ -145,7 +147,7 @@ def pool_clips(
             share[none] = 0.0
         if share.sum() > 0:
             truth[one.name] = int(share.argmax())
-    decided = decide(predictor, encoded, task, keep=keep)
+    decided = decide(predictor, encoded, task, outputs, keep=keep)
     heard = set(decided.recording.tolist())
     return pooled(decided, none, {name: label for name, label in truth.items() if name in heard})
 

@@ -23,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from backend.model.contact import REACH
 from backend.model.sensorlm import SensorModel
 from backend.recipes import TrainConfig
 from backend.tasks import MASKS, Classification, Regression, Task
@@ -87,24 +88,22 @@ def train_step(state: State, mixture: Mixture, weights: dict[str, Tensor], confi
         assemble(mixture.draw(rng), config.slots, config.model, rng, config.augment, config.drop), config, rng
     )
     losses = mask_losses(state.model, batch)
-    if batch.targets:
+    if batch.targets and batch.present.any():
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
             answers = answer(state.model, batch)
         losses |= task_losses(answers, batch, weights, config)
+    state.step += 1
+    line = {"step": state.step, "loss": 0.0, "lr": rate, "grad_norm": 0.0}
+    if not losses:  # by chance nothing was asked in any crop
+        return line
     total = _balanced(losses, state.running, config.importance)
     state.optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(total)
     norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), config.clip)
     state.optimizer.step()
-    state.step += 1
     _average(state, config.ema)
-    return {
-        "step": state.step,
-        "loss": float(total.detach()),
-        **{name: float(v.detach()) for name, v in losses.items()},
-        "lr": rate,
-        "grad_norm": float(norm),
-    }
+    said = {name: float(v.detach()) for name, v in losses.items()}
+    return {**line, **said, "loss": float(total.detach()), "grad_norm": float(norm)}
 
 
 def _varied(batch: Batch, config: TrainConfig, rng: np.random.Generator) -> Batch:
@@ -121,7 +120,7 @@ def _varied(batch: Batch, config: TrainConfig, rng: np.random.Generator) -> Batc
 
 
 def mask_losses(model: SensorModel, batch: Batch) -> dict[str, Tensor]:
-    """Mean loss by mask, over the patches of its frames."""
+    """Mean loss by mask, over the patches of its frames, but for what the decoder sees less of than in whole frames."""
     losses = {}
     for name, patches in batch.masks.items():
         decoder, finer = model.decoder(name), MASKS[name].finer
@@ -130,8 +129,19 @@ def mask_losses(model: SensorModel, batch: Batch) -> dict[str, Tensor]:
             picture[:, row : row + rows, column : column + columns]
             for picture, (row, column) in zip(decoder.picture(patches.frames), patches.corner, strict=True)
         ]
-        losses[name] = MASKS[name].loss(decoder(torch.stack(seen)), patches.mask)
+        logit, inside = decoder(torch.stack(seen)), torch.zeros_like(patches.mask, dtype=torch.bool)
+        high, wide = patches.frames.shape[1:3]
+        for n, (row, column) in enumerate(patches.corner):
+            inside[n, _within(row, rows, high, finer), _within(column, columns, wide, finer)] = True
+        losses[name] = MASKS[name].loss(logit[inside], patches.mask[inside])
     return losses
+
+
+def _within(first: int, cells: int, size: int, finer: int) -> slice:
+    """Along one side, the part of a patch's mask whose cells see as much around them as in the whole frame."""
+    low = 0 if first == 0 else REACH
+    high = cells if first + cells == size else cells - REACH
+    return slice(low * finer, high * finer)
 
 
 def task_losses(answers: Answers, batch: Batch, weights: dict[str, Tensor], config: TrainConfig) -> dict[str, Tensor]:
@@ -139,6 +149,7 @@ def task_losses(answers: Answers, batch: Batch, weights: dict[str, Tensor], conf
 
     A decision counts where its task's modalities are present in the slot. Unimodal heads learn tasks that ask
     for their modality, part by part where the edges of labels mean something, else the window's label throughout.
+    Where nothing counts there is no loss: a zero would be taken for a task that has been learned.
     """
     losses = {}
     which, slot = answers.at.unbind(-1)
@@ -150,7 +161,9 @@ def task_losses(answers: Answers, batch: Batch, weights: dict[str, Tensor], conf
             where = batch.windows[modality].where
             rows[where[:, 0], where[:, 1]] = True
         said, target = answers.outputs.heads[name], target_RLN[which, slot]
-        losses[name] = _mean_loss(task, said, target, rows[which, slot], weights, config)
+        counts = rows[which, slot] & task.known(target)
+        if counts.any():
+            losses[name] = _mean_loss(task, said, target, counts, weights, config)
         for modality in asked:
             at = batch.windows[modality].where
             vote, target = answers.votes[modality][name], target_RLN[at[:, 0], at[:, 1]]
@@ -160,22 +173,23 @@ def task_losses(answers: Answers, batch: Batch, weights: dict[str, Tensor], conf
                 parts_nPN = batch.parts[name][at[:, 0], at[:, 1]] if timed else target[:, None].expand_as(vote)
                 counts = counts.repeat_interleave(vote.shape[1])
                 vote, target = vote.flatten(0, 1), parts_nPN.flatten(0, 1)
-            losses[f"{name}/{modality}"] = config.auxiliary * _mean_loss(task, vote, target, counts, weights, config)
+            if counts.any():
+                loss = _mean_loss(task, vote, target, counts, weights, config)
+                losses[f"{name}/{modality}"] = config.auxiliary * loss
     return losses
 
 
 def _mean_loss(
     task: Task, said: Tensor, target: Tensor, counts: Tensor, weights: dict[str, Tensor], config: TrainConfig
 ) -> Tensor:
-    """Mean over the rows that count and about which something is known."""
-    counts = counts & task.known(target)
+    """Mean over the rows that count, at least one, about which something is known."""
     if isinstance(task, Regression):
         loss = task.loss(said.float(), target)
     else:
         assert isinstance(task, Classification)
         target = target * (1 - config.smoothing) + config.smoothing / target.shape[-1] * target.sum(-1, keepdim=True)
         loss = task.loss(said.float(), target, weights[task.name])
-    return loss.where(counts, loss.new_zeros(())).sum() / counts.sum().clamp_min(1)
+    return loss.where(counts, loss.new_zeros(())).sum() / counts.sum()
 
 
 def _balanced(losses: dict[str, Tensor], running: dict[str, float], importance: dict[str, float]) -> Tensor:

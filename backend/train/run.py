@@ -24,7 +24,7 @@ from backend.model.sensorlm import Predictor, SensorModel
 from backend.recipes import SEEDS, TrainConfig, config_from_json
 from backend.tasks import TASKS, Classification
 from backend.train.card import model_card
-from backend.train.evaluate import calibrate, cut_all
+from backend.train.evaluate import calibrate
 from backend.train.examine import HEADLINE, examine_recordings, figures, read_aloud, summary
 from backend.train.loop import METRICS, STATE, State, load_state, new_state, run_steps, saved_steps
 from backend.train.pictures import draw_curves, draw_report
@@ -32,12 +32,14 @@ from backend.train.source import Mixture, Source, Split, check_folds, split_all
 from broker.errors import CheckpointError, ConfigError, DataError
 
 CONFIG, TESTED, FOLDS = "train.json", "test.json", "folds.json"
-FOLDS_FILES = (FOLDS, *(f"confusion-{name}.png" for name in DATASETS))
+_PICTURES = tuple(
+    f"{kind}-{name}-{task}.png" for kind in ("confusion", "errors") for name in DATASETS for task in TASKS
+)
+FOLDS_FILES = (FOLDS, *_PICTURES)
 """What a run over folds writes into its folder, beside the folds' own."""
 RUN_FILES = (
     CONFIG, STATE, METRICS, TESTED, "validation.json", "config.json", "model.safetensors", "MODEL_CARD.md",
-    "curves.png",
-    *(f"{kind}-{name}-{task}.png" for kind in ("confusion", "errors") for name in DATASETS for task in TASKS),
+    "curves.png", *_PICTURES,
 )  # fmt: skip
 """What one training writes into its folder."""
 
@@ -297,7 +299,7 @@ def fit(state: State, config: TrainConfig, splits: dict[str, Split], out: Path, 
             "and confidences come out too high",
             soft_wrap=True,
         )
-    calibrate(Predictor(checkpoint), {name: cut_all(s.validation or s.train) for name, s in splits.items()})
+    calibrate(Predictor(checkpoint), {name: s.validation or s.train for name, s in splits.items()})
     checkpoint.record = {
         "config": config.to_json(),
         "seconds": round(state.seconds, 1),

@@ -121,11 +121,9 @@ def intervals(said_P: Ints, true_P: Ints, person_P: NDArray[np.str_], labels: in
     return {"level": 0.95, "units": len(tables), **limits}
 
 
-def report(probs_PN: Floats, true_P: Ints, person_P: NDArray[np.str_], labels: tuple[str, ...]) -> dict[str, Any]:
-    """Everything that is said about one set of decisions; `f1` is the macro-F1."""
-    said_P = probs_PN.argmax(-1)
-    table = confusion(said_P, true_P, len(labels))
-    majority = np.bincount(true_P, minlength=len(labels)).max() / max(len(true_P), 1)
+def figures(probs_PN: Floats, true_P: Ints) -> dict[str, Any]:
+    """How right a set of decisions is; `f1` is the macro-F1."""
+    table = confusion(probs_PN.argmax(-1), true_P, probs_PN.shape[1])
     return {
         "n": len(true_P),
         "accuracy": _round(accuracy(table)),
@@ -133,6 +131,16 @@ def report(probs_PN: Floats, true_P: Ints, person_P: NDArray[np.str_], labels: t
         "macro_f1": _round(macro_f1(table)),
         "f1": _round(macro_f1(table)),
         "ece": _round(calibration_error(probs_PN, true_P)),
+    }
+
+
+def report(probs_PN: Floats, true_P: Ints, person_P: NDArray[np.str_], labels: tuple[str, ...]) -> dict[str, Any]:
+    """Everything that is said about one set of decisions."""
+    said_P = probs_PN.argmax(-1)
+    table = confusion(said_P, true_P, len(labels))
+    majority = np.bincount(true_P, minlength=len(labels)).max() / max(len(true_P), 1)
+    return {
+        **figures(probs_PN, true_P),
         "majority": {"accuracy": _round(majority)},
         "interval": intervals(said_P, true_P, person_P, len(labels)),
         "by_class": by_class(table, labels),

@@ -56,23 +56,27 @@ def split(recordings: Many[Recording], config: TrainConfig) -> Split:
     )
 
 
+RATES = {"imu": slice(3, 6), "gps": slice(3, 4)}
+"""Channels that are told per second: turning rates, and the speed over ground."""
+
+
 def faster(recording: Recording, factor: float) -> Recording:
-    """The recording as if everything had happened `factor` times as fast; turning rates grow with it."""
+    """The recording as if everything had happened `factor` times as fast: its times, turning rates and speeds.
+
+    Places, orientations and all that is labelled stay as they are, and so do accelerations, most of which is gravity.
+    """
     start = recording.tracks[0].t[0]
 
     def at(t: np.ndarray) -> np.ndarray:
         return np.asarray(start + np.rint((t - start) / factor), np.int64)
 
     def moved(track: Track) -> Track:
-        if track.stream.modality != "imu":
+        rates = RATES.get(track.stream.modality)
+        if rates is None:
             return replace(track, t=at(track.t))
-        gain = np.array([1, 1, 1, factor, factor, factor], np.float32)
-        return replace(
-            track,
-            t=at(track.t),
-            values=np.asarray(track.values, np.float32) * np.float32(track.scale) * gain,
-            scale=1.0,
-        )
+        values = np.asarray(track.values, np.float32) * np.float32(track.scale)
+        values[:, rates] *= np.float32(factor)
+        return replace(track, t=at(track.t), values=values, scale=1.0)
 
     labels = {task: truth.moved(at) for task, truth in recording.labels.items()}
     return replace(recording, tracks=tuple(map(moved, recording.tracks)), labels=labels)
@@ -84,8 +88,12 @@ def _sensed(recording: Recording, config: TrainConfig) -> Recording:
     return replace(recording, tracks=tracks)
 
 
+TRIES = 16
+"""Phases of every recording at which a window of sound is looked for before there is said to be none."""
+
+
 class Source:
-    """Crops of one dataset's training recordings.
+    """Crops of one dataset's training recordings. Raises DataError where there is nothing to cut.
 
     Sound is cut afresh for every draw, at a new phase and speed. Whatever else costs more to cut, and is cut
     `config.phases` times in advance, motion (and what was recorded with it) at other speeds, too. Recordings with sound
@@ -95,7 +103,7 @@ class Source:
     def __init__(self, recordings: Many[Recording], config: TrainConfig) -> None:
         self.config = config
         self.recordings = [heard for heard in (_sensed(one, config) for one in recordings) if heard.tracks]
-        kinds = {track.stream.modality for r in recordings for track in r.tracks}
+        kinds = {track.stream.modality for r in self.recordings for track in r.tracks}
         self.fresh = kinds == {"audio"}
         self.sound, self.motion = "audio" in kinds, kinds == {"imu"}
         self.moving = "imu" in kinds and not self.sound
@@ -106,6 +114,16 @@ class Source:
             for one in self.recordings:
                 cuts = (self._cut(one, rng) for _ in range(phases))
                 self.cuts += [c for c in cuts if c is not None]
+        if self.fresh:
+            found = any(self._cut(one, rng) is not None for _ in range(TRIES) for one in self.recordings)
+        else:
+            found = bool(self.cuts)
+        if not found:
+            held = ", ".join(sorted(kinds)) or f"no {' or '.join(config.model.modalities)}"
+            raise DataError(
+                f"{', '.join(sorted({r.dataset for r in recordings}))}: {len(recordings)} recordings to train on hold "
+                f"{held} and no whole window; take the set out of `datasets`, or get longer recordings"
+            )
         first = [r.tracks[0] for r in self.recordings]
         self.size = sum(
             max(float(one.t[-1] - one.t[0]) / SECOND, one.stream.hop_s) for one in first
@@ -173,8 +191,15 @@ def check_folds(config: TrainConfig, found: Mapping[str, Many[Recording]]) -> No
 
 
 def split_all(config: TrainConfig, found: Mapping[str, Many[Recording]]) -> dict[str, Split]:
-    """The recordings of every dataset, split by person; raises DataError when nobody is left to learn from."""
-    splits = {name: split(recordings, config) for name, recordings in found.items()}
+    """The recordings of every dataset that show something of what the model has to answer, split by person.
+
+    Raises DataError when nobody is left to learn from.
+    """
+    wanted = {*config.model.tasks, *config.model.masks}
+    splits = {
+        name: split([one for one in recordings if wanted & {*one.labels, *one.masks}], config)
+        for name, recordings in found.items()
+    }
     for name, one in splits.items():
         if not one.train:
             raise DataError(f"{name}: no {DATASETS[name].unit} is left to train on; use fewer folds or more data")

@@ -37,10 +37,8 @@ class SimulatorSensor:
         self._scene = SCENES[chosen["scene"]](chosen["seed"])
         _check(self._scene, chosen["scene"], stream)
         self._stream, self._clock = stream, clock
-        own = (
-            f"{chosen['seed']}/{stream.name}/{stream.modality}/{stream.placement}".encode()
-        )  # no two sensors err alike
-        seed = int.from_bytes(hashlib.blake2b(own, digest_size=8).digest())
+        own = f"{chosen['seed']}/{stream.name}/{stream.modality}/{stream.placement}"  # no two sensors err alike
+        seed = int.from_bytes(hashlib.blake2b(own.encode(), digest_size=8).digest())
         self._flaws = Flaws(**{name: chosen[name] for name in flaws}, seed=seed)
         self._speed, self._seconds = chosen["speed"], chosen["seconds"]
         self._start = choose_time("simulator", chosen["start"])

@@ -12,7 +12,8 @@ gravity out, `rotationRate` (degrees/s; on an iPhone about x, y, z) and orientat
 W3C), which becomes axis times angle, rad. Acceleration stays so: a phone at rest reads 0 here and 9.8 elsewhere.
 
 Of the 26 features 12 and 13 are the base network's own guess of the point looked at, in 0..1: those two lead, and all
-26 follow. Calibration has one sample after another of a subject, about ten a second (from the page's loop; no time is
+26 follow, as in `eyemu_gaze` less their mean over the subject's calibration (over all their trials, where there is
+none). Calibration has one sample after another of a subject, about ten a second (from the page's loop; no time is
 stored), and starts at `ORIGIN`. Trials and calibration together take 50 MB, and are held.
 
 n is a number of fast samples, m of slow ones.
@@ -20,12 +21,14 @@ n is a number of fast samples, m of slow ones.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from backend.data.eyemu_gaze import FEATURES, told
 from backend.data.files import Origin, at_rate
 from backend.data.paper import pickles
 from backend.data.paper.layout import gathered, label_index
@@ -54,8 +57,6 @@ IMU_RATE, SLOW_RATE = 60.0, 10.0
 LOOK = 12
 """Slow samples at a trial's start in which the eyes are on the target and the phone is still."""
 LEAST = 70
-FEATURES = 26
-GUESS = slice(12, 14)
 
 
 def recordings(root: Path) -> Recordings:
@@ -66,13 +67,15 @@ def recordings(root: Path) -> Recordings:
     """
     found: list[Recording] = []
     left_out: list[str] = []
-    for path in SET.files(root):
+    means: dict[int, NDArray[np.float64]] = {}
+    for path in SET.files(root):  # calibration comes first by name, and its means count
         columns = pickles.table(path)
+        means = {**_means(path, columns), **means}
         if path.name == CALIBRATION:
-            found += _calibration(path, columns)
+            found += _calibration(path, columns, means)
         else:
             for row in range(len(_column(path, columns, "Subject"))):
-                recording = _trial(path, columns, row)
+                recording = _trial(path, columns, row, means)
                 if recording is None:
                     left_out.append(f"trial {row} of {path.name}")
                 else:
@@ -98,7 +101,18 @@ def _numbers(path: Path, row: int, name: str, cell: Any, *shape: int) -> NDArray
     return found
 
 
-def _trial(path: Path, columns: dict[str, NDArray[Any]], row: int) -> Recording | None:
+def _means(path: Path, columns: dict[str, NDArray[Any]]) -> dict[int, NDArray[np.float64]]:
+    """(26,) mean of all features of each subject in a table."""
+    subjects, features = (_column(path, columns, name) for name in ("Subject", "Embeddings Hist"))
+    seen: dict[int, list[NDArray[np.float64]]] = {}
+    for row, subject in enumerate(subjects):
+        seen.setdefault(int(subject), []).append(_numbers(path, row, "Embeddings Hist", features[row], -1, FEATURES))
+    return {subject: np.concatenate(many).mean(0) for subject, many in seen.items()}
+
+
+def _trial(
+    path: Path, columns: dict[str, NDArray[Any]], row: int, means: Mapping[int, NDArray[np.float64]]
+) -> Recording | None:
     """A trial, or None for a tilt and for one without 70 samples of gesture."""
 
     def cell(name: str) -> Any:
@@ -119,7 +133,7 @@ def _trial(path: Path, columns: dict[str, NDArray[Any]], row: int) -> Recording 
     turn = start + round(LOOK * slow * SECOND)
     tracks = (
         Track("phone", Stream("imu", "imu", "hand"), at_rate(n, IMU_RATE, start), _motion(imu_33N)),
-        Track("phone", Stream("gaze", "gaze", "hand"), t_M, _gaze(features_M26)),
+        Track("phone", Stream("gaze", "gaze", "hand"), t_M, told(features_M26, means[subject])),
     )
     task, target = "gesture-classification", _numbers(path, row, "Gaze Target XY", cell("Gaze Target XY"), 2)
     index = [label_index(task, label, path) for label in ("none", GESTURES[gesture])]
@@ -140,23 +154,20 @@ def _motion(imu_33N: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.concatenate([acceleration, rate, axis_angle(about_z @ about_x @ about_y)], -1).astype(np.float32)
 
 
-def _gaze(features_M26: NDArray[np.float64]) -> NDArray[np.float32]:
-    """(m, 28): the base network's guess, then all features."""
-    return np.concatenate([features_M26[:, GUESS], features_M26], -1).astype(np.float32)
-
-
-def _calibration(path: Path, columns: dict[str, NDArray[Any]]) -> list[Recording]:
+def _calibration(
+    path: Path, columns: dict[str, NDArray[Any]], means: Mapping[int, NDArray[np.float64]]
+) -> list[Recording]:
     subjects = _column(path, columns, "Subject").astype(np.int64)
     features, targets = _column(path, columns, "Embeddings Hist"), _column(path, columns, "Gaze Target XY")
     found = []
     for subject in np.unique(subjects):
         rows = np.flatnonzero(subjects == subject)
-        told = np.concatenate(
+        seen = np.concatenate(
             [_numbers(path, i, "Embeddings Hist", features[i], -1, FEATURES)[:1] for i in rows.tolist()]
         )
         target = np.stack([_numbers(path, i, "Gaze Target XY", targets[i], 2) for i in rows.tolist()])
         t = at_rate(len(rows), SLOW_RATE)
-        track = Track("phone", Stream("gaze", "gaze", "hand"), t, _gaze(told))
+        track = Track("phone", Stream("gaze", "gaze", "hand"), t, told(seen, means[int(subject)]))
         labels = {"gaze-estimation": Values(t, (target * SCREEN_CM).astype(np.float32))}
         person = f"p{subject:02d}"
         found.append(Recording(f"{person}-calibration", NAME, person, (track,), labels))

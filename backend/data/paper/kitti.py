@@ -46,6 +46,8 @@ OXTS = 30
 LAT, ROLL, NORTH, ACCELERATION, RATE = slice(0, 3), slice(3, 6), slice(6, 8), slice(11, 14), slice(17, 20)
 DEPTH_STEP = 1 / 256
 CAMERA = "image_02"
+UNKNOWN = np.iinfo(np.int64).min
+"""No time: what numpy makes of a blank line."""
 
 
 def recordings(root: Path) -> Recordings:
@@ -119,17 +121,21 @@ def _stream(folder: Path, kind: str) -> tuple[dict[int, Path], NDArray[np.int64]
         raise DataError(f"{folder / 'data'}: no .{kind} files; get the drive from {SOURCE} ({LICENCE})")
     if max(files) >= len(t):
         raise DataError(f"{folder / 'timestamps.txt'}: {len(t)} times, but file number {max(files)}; get it again")
+    blank = [number for number in files if t[number] == UNKNOWN]
+    if blank:
+        path = folder / "timestamps.txt"
+        raise DataError(f"{path}: line {blank[0] + 1} is blank, but {files[blank[0]].name} is there; get it again")
     return files, t[list(files)]
 
 
 def timestamps(path: Path) -> NDArray[np.int64]:
-    """(n,) ns of lines such as `2011-09-26 13:02:25.964389445`. Raises DataError for a file missing or damaged."""
-    lines = _text(path).split("\n")
+    """(n,) ns of lines such as `2011-09-26 13:02:25.964389445`, UNKNOWN of a blank one before the last that is none.
+
+    Raises DataError for a file missing or damaged.
+    """
+    lines = _text(path).rstrip().split("\n")
     try:
-        # numpy calls a blank line no time at all, and what it cannot read an error.
-        return np.array([line.strip().replace(" ", "T") for line in lines if line.strip()], "datetime64[ns]").astype(
-            np.int64
-        )
+        return np.array([line.strip().replace(" ", "T") for line in lines], "datetime64[ns]").astype(np.int64)
     except ValueError as error:
         raise DataError(f"{path}: holds something that is no time ({error}); get it again") from None
 

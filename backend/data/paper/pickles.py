@@ -3,12 +3,15 @@ the columns of a pandas table. Everything else is refused.
 
 The house rule is no pickle on the wire and none written; EyeMU, SAMoSA, DIP-IMU and TouchPose come as pickles and as
 nothing else. A pickle is a program that names functions to call: here the names are looked up in a short table, and
-those of pandas lead to an inert object that only keeps what it was given. pandas itself is never loaded.
+those of numpy and pandas lead to inert objects that only keep what they were given. Arrays are made of those once all
+is read: numpy's own would take bytes for the addresses of objects. pandas itself is never loaded.
 """
 
 from __future__ import annotations
 
+import math
 import pickle
+import re
 from collections import OrderedDict
 from pathlib import Path
 from typing import IO, Any
@@ -22,8 +25,12 @@ LONG = 1 << 18
 """Bytes from which on a run of numbers is skipped when only shapes are asked for: longer than a frame of protocol 4."""
 
 
+TYPE = re.compile(r"[biufcSU]\d+|O\d*")
+"""Kinds of numbers, text and objects that an array is of, and their size in bytes (of text: in characters)."""
+
+
 class _Kept:
-    """Stands for an object of pandas: its arguments and its state, and no behaviour."""
+    """Stands for an object of numpy or pandas: its arguments and its state, and no behaviour."""
 
     arguments: tuple[Any, ...] = ()
     state: Any = None
@@ -33,6 +40,80 @@ class _Kept:
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
+
+
+class _Type(_Kept):
+    """A dtype."""
+
+    def made(self) -> np.dtype[Any]:
+        """A dtype of our own: of the one told, its kind, its size and its byte order."""
+        name = self.arguments[0]
+        _, order, *fields = self.state if self.state is not None else (3, "|", None, None, None)
+        if not (isinstance(name, str) and TYPE.fullmatch(name)) or order not in "<>|=" or any(fields[:3]):
+            raise pickle.UnpicklingError(f"it has an array of {name!r}, which is neither numbers nor text")
+        return np.dtype(object) if name[0] == "O" else np.dtype(order.strip("|=") + name)
+
+
+class _Array(_Kept):
+    """An array of which all is state."""
+
+    def made(self) -> NDArray[Any]:
+        """The array."""
+        _, shape, kind, fortran, data = self.state
+        return _array(kind, shape, data, "F" if fortran else "C")
+
+
+class _Buffer(_Kept):
+    """An array of protocol 5."""
+
+    def made(self) -> NDArray[Any]:
+        """The array."""
+        data, kind, shape, order = self.arguments
+        return _array(kind, shape, data, order)
+
+
+def _array(kind: _Type, shape: tuple[int, ...], data: Any, order: Any) -> NDArray[Any]:
+    """An array of a list of objects, or of the bytes of numbers: exactly as many as its shape has room for."""
+    dtype = kind.made()
+    if dtype.hasobject != isinstance(data, list):
+        raise pickle.UnpicklingError(f"it has an array of {dtype} made of {type(data).__name__}")
+    if dtype.hasobject:
+        flat = np.empty(len(data), object)
+        for i, one in enumerate(data):
+            flat[i] = one
+    elif not math.prod(shape):
+        return np.empty(shape, dtype)
+    else:
+        flat = np.frombuffer(_bytes(data) if isinstance(data, str) else data, dtype)
+    return flat.reshape(shape, order=order)
+
+
+def _scalar(kind: _Type, data: Any) -> Any:
+    return _array(kind, (1,), data, "C")[0]
+
+
+def _plain(found: Any, done: dict[int, Any]) -> Any:
+    """What was read, with arrays where stand-ins for them are; `done` is by id, for what is there more than once."""
+    if not isinstance(found, list | dict | tuple | _Kept):
+        return found
+    if id(found) in done:
+        return done[id(found)]
+    if isinstance(found, tuple):
+        done[id(found)] = tuple(_plain(one, done) for one in found)
+    elif isinstance(found, _Array | _Buffer):
+        done[id(found)] = array = found.made()
+        if array.dtype.hasobject:
+            for i, one in enumerate(array.flat):
+                array.flat[i] = _plain(one, done)
+    else:
+        done[id(found)] = found
+        if isinstance(found, list):
+            found[:] = [_plain(one, done) for one in found]
+        elif isinstance(found, dict):
+            found.update({key: _plain(one, done) for key, one in found.items()})
+        else:
+            found.arguments, found.state = _plain(found.arguments, done), _plain(found.state, done)
+    return done[id(found)]
 
 
 class _Table(_Kept):
@@ -66,15 +147,15 @@ def _bytes(text: str, encoding: str = "latin1") -> bytes:
 
 _CORES = ("numpy.core", "numpy._core")
 _NAMES: dict[tuple[str, str], Any] = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
+    ("numpy", "ndarray"): _Kept,
+    ("numpy", "dtype"): _Type,
     ("_codecs", "encode"): _bytes,
     ("collections", "OrderedDict"): OrderedDict,
-    **{("builtins", kind.__name__): kind for kind in (set, frozenset, slice, complex, bytearray)},
-    **{("__builtin__", kind.__name__): kind for kind in (set, frozenset, slice, complex, bytearray)},
-    **{(f"{core}.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0] for core in _CORES},
-    **{(f"{core}.multiarray", "scalar"): np.float64(0).__reduce__()[0] for core in _CORES},
-    **{(f"{core}.numeric", "_frombuffer"): np.empty(0).__reduce_ex__(5)[0] for core in _CORES},
+    **{("builtins", kind.__name__): kind for kind in (set, frozenset, slice, complex, bytes, bytearray)},
+    **{("__builtin__", kind.__name__): kind for kind in (set, frozenset, slice, complex, bytes, bytearray)},
+    **{(f"{core}.multiarray", "_reconstruct"): _Array for core in _CORES},
+    **{(f"{core}.multiarray", "scalar"): _scalar for core in _CORES},
+    **{(f"{core}.numeric", "_frombuffer"): _Buffer for core in _CORES},
     ("pandas.core.frame", "DataFrame"): _Table,
     ("pandas.core.internals.managers", "BlockManager"): _Manager,
     ("pandas.core.internals", "BlockManager"): _Manager,
@@ -148,7 +229,7 @@ def _load(path: Path, *, shapes: bool) -> Any:
     try:
         with path.open("rb") as file:
             source: Any = _Skipping(file, path.stat().st_size) if shapes else file
-            return _Reader(source, encoding="latin1").load()
+            return _plain(_Reader(source, encoding="latin1").load(), {})
     except FileNotFoundError:
         raise DataError(f"{path}: is not there; is the set complete?") from None
     except pickle.UnpicklingError as error:
