@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 class StreamWindow:
     """One window of one stream: raw samples, or the tokens that an encoder on the device made of them.
 
-    `values` is (T, C) float32 in the modality's units, `tokens` is (K, d); exactly one of them is given.
+    `values` is (T, C), (H, W, C) or (T, H, W, C) float32 in the modality's units, `tokens` is (K, d);
+    exactly one of them is given.
     `t0` is nanoseconds UTC of the first sample, `rate` is in Hz, `quality` is 0..1 and `encoder` is the digest
     of the encoder that made the tokens (empty for raw samples).
     """

@@ -1,5 +1,6 @@
 """Streams that are not there, come or go: answers degrade and never break, and what has been answered stays."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 
@@ -19,9 +20,11 @@ from backend.moment import Moment
 from backend.recipes import model_for
 from backend.serve.align import Closed, GroupKey
 from backend.serve.engine import Engine
-from backend.tasks import TASKS
+from backend.serve.events import ending, iso
+from backend.tasks import TASKS, Regression
+from edge.clock import SECOND
 from edge.simulator import SCENES
-from tests.serving import HOP, new_metrics, senses_checkpoint
+from tests.serving import HOP, T0, new_metrics, senses_checkpoint
 
 SLOTS = 6
 KEY = GroupKey("s", "g")
@@ -142,6 +145,17 @@ def test_what_stands_where_nothing_is_does_not_matter(fusion: str):
         assert (dirty.gate[task][absent] == 0).all()
 
 
+def due(moments: list[Moment]) -> Iterator[tuple[str, str]]:
+    """When and of which tasks estimates are told: at each task's pace, of what those present can tell."""
+    told: dict[str, int] = {}
+    for moment in moments:
+        for name in asked(frozenset(window.modality for window in moment.windows)):
+            task = predictor().tasks[name]
+            if isinstance(task, Regression) and moment.t0 - told.get(name, -T0) >= task.rule.every_s * SECOND:
+                told[name] = moment.t0
+                yield iso(ending(moment)), name
+
+
 @pytest.mark.parametrize("name", SCENES)
 def test_a_sense_that_comes_late_or_falls_silent_breaks_no_episode_and_no_estimate(name: str):
     """Through the engine of serving: half of the streams from the third slot on only, the others until the fourth."""
@@ -159,7 +173,13 @@ def test_a_sense_that_comes_late_or_falls_silent_breaks_no_episode_and_no_estima
         outcomes = [engine.process(closed[at : at + sizes]) for at in range(0, SLOTS, sizes)]
         events = [event for outcome in outcomes for event in outcome.events]
         estimates = [estimate for outcome in outcomes for estimate in outcome.estimates]
-        assert {ruling.slot for outcome in outcomes for ruling in outcome.decisions} <= {m.slot for m in moments}
+        probs = {
+            (r.task, iso(ending(moments[r.slot - moments[0].slot]))): r.probs for o in outcomes for r in o.decisions
+        }
+        for event in events:  # an episode ends when its label is no longer likely, and for nothing else
+            if event.phase == "end":
+                assert probs[event.task, event.time][event.label] < engine._rules[event.task].off
+        assert sorted((e.time, e.task) for e in estimates) == sorted(due(changing))
         runs.append(([(e.id, e.label) for e in events], [(e.id, e.task) for e in estimates]))
         assert events or estimates
         for message in (*events, *estimates):

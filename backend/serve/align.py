@@ -41,7 +41,8 @@ _TOO_LATE = (
 )
 _FULL = "group {group!r} is one more than the {most} that are followed: its windows are committed and raise no event"
 _TWICE = (
-    "two windows of slot {slot}: the first one counts; do two programs send under one name, or has the rate changed?"
+    "two windows of slot {slot}: the first one counts; do two programs send under one name, has the rate changed, or "
+    "does a device send again under a new epoch?"
 )
 
 

@@ -1,4 +1,4 @@
-"""From closed moments to events: encode, add to the group's history, decide, apply the rules. Runs in a thread.
+"""From closed moments to events and estimates: encode, add to the group's history, decide, apply rules; in a thread.
 
 The context of a decision is `backend.model.history.History`, the class that the offline evaluation uses, so
 streamed equals offline. A moment that the model cannot take raises nothing and stops nothing. The engine refuses to
@@ -73,7 +73,7 @@ class Engine:
         groups: states at the last commit.
         hop_ns: length of a slot.
         update_s: event time between two updates of an episode that goes on; 0 for none.
-        tasks_of: by a group's name the tasks whose answers count; all of the model's if not given.
+        tasks_of: by a group's name the tasks whose answers count (all are computed); all of the model's if not given.
     """
 
     def __init__(
