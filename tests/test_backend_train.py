@@ -449,7 +449,7 @@ def test_losses_are_balanced_by_their_running_means():
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_data_are_read(tmp_path, setting, complaint):
-    common = ["train", "--recipe", "bundled", "--data", str(tmp_path), "--out", str(tmp_path / "out")]
+    common = ["train", "--recipe", "all-senses", "--data", str(tmp_path), "--out", str(tmp_path / "out")]
     error = CliRunner().invoke(app, [*common, "--set", setting]).exception
     assert isinstance(error, ConfigError)
     assert complaint in str(error)
@@ -466,7 +466,7 @@ def test_what_cannot_be_trained_is_refused_before_data_are_read(tmp_path, settin
     ],
 )
 def test_flags_that_make_no_sense_together_are_refused(tmp_path, flags, complaint):
-    common = ["train", "--recipe", "bundled", "--data", str(tmp_path), "--out", str(tmp_path / "out")]
+    common = ["train", "--recipe", "all-senses", "--data", str(tmp_path), "--out", str(tmp_path / "out")]
     error = CliRunner().invoke(app, [*common, *flags]).exception
     assert isinstance(error, ConfigError)
     assert complaint in str(error)
@@ -719,7 +719,7 @@ GOES_ON = "the same command with --resume goes on\n"
 def test_ctrl_c_while_data_are_loaded_says_that_nothing_is_lost(tmp_path):
     """Simulated people take long to make."""
     one = ('datasets={"synthetic": 1}', 'model.tasks=["activity-recognition"]')
-    command = backend_train("bundled", tmp_path, tmp_path / "out", *one)
+    command = backend_train("all-senses", tmp_path, tmp_path / "out", *one)
     assert interrupted(command, None) == f"interrupted; no step was saved; {GOES_ON}"
     assert set(contents(tmp_path / "out")) == {"train.json"}  # so that it does
 
