@@ -119,6 +119,7 @@ def test_loss_weights_favour_rare_labels_and_keep_the_mean():
     weight = ACTIVITY.weights(share)
     assert (np.diff(weight) > 0).all()
     assert np.isclose((weight * share).sum(), 1.0)
+    assert np.allclose(ACTIVITY.weights(share, share), 1.0)  # drawn as wanted
 
 
 def test_depth_is_always_before_the_camera_and_its_edges_count():

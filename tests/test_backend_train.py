@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from backend import recipes
 from backend.checkpoint import Checkpoint, load_checkpoint
 from backend.cli import app
+from backend.data.files import throughout
 from backend.data.recording import sequence
 from backend.data.synthetic import TRAINING_SEEDS, scene_recording
 from backend.model.sensorlm import ModelConfig, Predictor, SensorModel
@@ -34,8 +35,8 @@ from backend.train.card import LIMITS, model_card
 from backend.train.evaluate import BATCH, best_temperature, calibrate, cut_all, decide, encode, measure
 from backend.train.examine import HEADLINE, STUDENT_T, examine, examine_recordings, figures, summary
 from backend.train.loop import load_state, new_state, run_steps, save_state
-from backend.train.run import FOLDS_FILES, take_out_weights, train, train_folds
-from backend.train.source import Mixture, Source
+from backend.train.run import FOLDS_FILES, _loss_weights, take_out_weights, train, train_folds
+from backend.train.source import Mixture, Source, Split, chances
 from broker.errors import CheckpointError, ConfigError, DataError
 from tests.small_sets import read, written
 from tests.test_backend_data import write_publishers
@@ -404,6 +405,22 @@ def test_what_has_sides_is_never_mirrored(scenes):
 
     assert torch.equal(moved(sided, 1.0), moved(sided, 0.0))
     assert not torch.equal(moved(plain, 1.0), moved(plain, 0.0))
+
+
+def test_a_long_set_leaves_a_short_one_its_say(scenes):
+    """Labels are evened out within each set, so that windows of both weigh the same on average, as drawn."""
+    half = replace(scenes[1], labels={ACTIVITY: scenes[1].labels[ACTIVITY]})
+    long = [replace(one, labels={ACTIVITY: throughout(one.tracks[0].t, 40 + i)}) for i, one in enumerate([half] * 9)]
+    sets = {"synthetic": [scenes[0]], "utd_mhad": long}
+    model = ModelConfig(("imu",), (ACTIVITY,), encoders={"imu": TINY["imu"]})
+    config = replace(tiny(), datasets={"synthetic": 1.0, "utd_mhad": 1.0}, model=model)
+    chance = chances(config, sets)
+    assert chance["utd_mhad"] / chance["synthetic"] == pytest.approx(3, rel=0.05)  # nine times as long
+    weight = _loss_weights({name: Split(of, [], []) for name, of in sets.items()}, config)[ACTIVITY]
+    assert np.allclose(weight[40:49], weight[40])
+    share = np.bincount(scenes[0].labels[ACTIVITY].index, np.diff(scenes[0].labels[ACTIVITY].edges), len(weight))
+    said = (weight * share).sum() / share.sum()
+    assert said == pytest.approx(weight[40], rel=0.35)
 
 
 def test_losses_are_balanced_by_their_running_means():

@@ -158,9 +158,12 @@ class Classification(Task):
         """Whether any label has a share."""
         return target_BN.sum(-1) > 0
 
-    def weights(self, share_N: Floats) -> NDArray[np.float32]:
-        """Loss weight of each label from its share of the training windows (mean weight over windows is 1)."""
-        weight = np.maximum(share_N, 1e-3) ** -self.class_weights
+    def weights(self, share_N: Floats, wanted_N: Floats | float = 1.0) -> NDArray[np.float32]:
+        """Loss weight of each label from its share of the training windows, and the one that it should have had.
+
+        The mean weight over windows is 1. `wanted_N` is even, unless labels come from sets that are drawn more or less.
+        """
+        weight = (wanted_N / np.maximum(share_N, 1e-3)) ** self.class_weights
         return np.asarray(weight / (weight * share_N).sum(), np.float32)
 
     def loss(self, logits_BN: Tensor, target_BN: Tensor, weight_N: Tensor) -> Tensor:

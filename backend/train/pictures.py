@@ -23,7 +23,7 @@ def draw_curves(metrics: Path, picture: Path) -> None:
     """Losses over steps from a metrics.jsonl, each smoothed over a fiftieth of the run."""
     lines = [json.loads(line) for line in metrics.read_text().splitlines()]
     names = sorted({name for line in lines for name in line} - {"step", "lr", "grad_norm", "loss"})
-    figure, axes = _axes(8, 4.5)
+    figure, axes = _axes(10, max(4.5, 0.22 * len(names)))
     for name in names:
         points = [(line["step"], line[name]) for line in lines if name in line]
         if not points:
@@ -34,7 +34,7 @@ def draw_curves(metrics: Path, picture: Path) -> None:
         axes.plot(steps[width - 1 :], smooth, label=name)
     axes.set(xlabel="step", ylabel="loss", yscale="log")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
     figure.savefig(picture, dpi=120)
 
 

@@ -28,7 +28,7 @@ from backend.train.evaluate import calibrate
 from backend.train.examine import HEADLINE, examine_recordings, figures, read_aloud, summary
 from backend.train.loop import METRICS, STATE, State, load_state, new_state, run_steps, saved_steps
 from backend.train.pictures import draw_curves, draw_report
-from backend.train.source import Mixture, Source, Split, check_folds, split_all
+from backend.train.source import Mixture, Source, Split, chances, check_folds, split_all
 from broker.errors import CheckpointError, ConfigError, DataError
 
 CONFIG, TESTED, FOLDS = "train.json", "test.json", "folds.json"
@@ -345,24 +345,33 @@ def _with_progress(
 
 
 def _loss_weights(splits: dict[str, Split], config: TrainConfig) -> dict[str, np.ndarray]:
-    """Of every classification, the weight of each label by its share of the labelled time that is learned from."""
+    """Of every classification, the weight of each label by its share of the labelled time that is drawn.
+
+    Labels are evened out within each set: how much a set has to say is up to the recipe, not to how long it lasts.
+    """
+    chance = chances(config, {name: s.train for name, s in splits.items()})
     weights = {}
     for name in config.model.tasks:
-        truths = [r.labels[name] for s in splits.values() for r in s.train if name in r.labels]
-        if not truths:
+        truths = {of: [r.labels[name] for r in s.train if name in r.labels] for of, s in splits.items()}
+        if not any(truths.values()):
             raise DataError(f"task {name!r} has no truth in {', '.join(splits)}; remove it or add a dataset")
         task = config.model.task(name)
         if not isinstance(task, Classification):
             continue
-        seconds = np.zeros(TASKS[name].size)
-        for one in truths:
-            assert isinstance(one, Segments)
-            known = one.index >= 0
-            seconds += np.bincount(one.index[known], np.diff(one.edges)[known], len(seconds))
-        seconds = seconds[TASKS[name].columns(task.outputs)]
-        if not seconds.sum():
+        share, wanted = np.zeros((2, task.size))
+        for of, found in truths.items():
+            seconds = np.zeros(TASKS[name].size)
+            for one in found:
+                assert isinstance(one, Segments)
+                known = one.index >= 0
+                seconds += np.bincount(one.index[known], np.diff(one.edges)[known], len(seconds))
+            seconds = seconds[TASKS[name].columns(task.outputs)]
+            if seconds.sum():
+                share += chance[of] * seconds / seconds.sum()
+                wanted += chance[of] * (seconds > 0) / (seconds > 0).sum()
+        if not share.sum():
             raise DataError(f"task {name!r} has no labels in {', '.join(splits)}; remove it or add a dataset")
-        weights[name] = task.weights(seconds / seconds.sum())
+        weights[name] = task.weights(share / share.sum(), np.where(share > 0, wanted / share.sum(), 1 / task.size))
     return weights
 
 

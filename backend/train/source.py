@@ -92,6 +92,16 @@ TRIES = 16
 """Phases of every recording at which a window of sound is looked for before there is said to be none."""
 
 
+def chances(config: TrainConfig, found: Mapping[str, Many[Recording]]) -> dict[str, float]:
+    """Of each dataset, the chance that a crop is drawn from it: by weight times the square root of its seconds."""
+    weight = {}
+    for name, recordings in found.items():
+        first = [one.tracks[0] for one in (_sensed(r, config) for r in recordings) if one.tracks]
+        lasting = (max(float(one.t[-1] - one.t[0]) / SECOND, one.stream.hop_s) for one in first)  # one row lasts, too
+        weight[name] = config.datasets[name] * math.sqrt(sum(lasting))
+    return {name: w / sum(weight.values()) for name, w in weight.items()}
+
+
 class Source:
     """Crops of one dataset's training recordings. Raises DataError where there is nothing to cut.
 
@@ -124,10 +134,6 @@ class Source:
                 f"{', '.join(sorted({r.dataset for r in recordings}))}: {len(recordings)} recordings to train on hold "
                 f"{held} and no whole window; take the set out of `datasets`, or get longer recordings"
             )
-        first = [r.tracks[0] for r in self.recordings]
-        self.size = sum(
-            max(float(one.t[-1] - one.t[0]) / SECOND, one.stream.hop_s) for one in first
-        )  # one row lasts, too
 
     def _cut(self, one: Recording, rng: np.random.Generator) -> Sequence | None:
         shift = int(rng.integers(SECOND))
@@ -158,12 +164,11 @@ class Source:
 
 
 class Mixture:
-    """All sources of a run; a draw picks one by weight times the square root of its size."""
+    """All sources of a run; a draw picks one by `chances`."""
 
     def __init__(self, sources: dict[str, Source], config: TrainConfig) -> None:
         self.sources, self.config = sources, config
-        weight = np.array([config.datasets[name] * math.sqrt(s.size) for name, s in sources.items()])
-        self.chance = weight / weight.sum()
+        self.chance = list(chances(config, {name: s.recordings for name, s in sources.items()}).values())
         self.sounds = [s for s in sources.values() if s.fresh]
 
     def draw(self, rng: np.random.Generator) -> list[Crop]:
