@@ -42,7 +42,8 @@ class TrainConfig:
     make a step; the share `overlay` of motion crops gets a sound crop of another set laid over it. `auxiliary` weighs
     the unimodal heads' loss, `importance` each task's (1 where none is given). `phases`: cuts of each motion recording
     at random phases and speeds (log-speed within `stretch`). `validation`: share of the training people held out for
-    calibration and thresholds. `fold` of `folds`: people that are left out altogether (-1: none).
+    calibration and thresholds. `augment` varies what is drawn, `varied` stands in its place for some sets. `fold` of
+    `folds`: people that are left out altogether (-1: none).
     """
 
     recipe: str
@@ -69,6 +70,7 @@ class TrainConfig:
     save_every: Count = 200
     bf16: bool = True
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    varied: dict[Annotated[str, one_of(DATASETS)], AugmentConfig] = field(default_factory=dict)
     drop: DropConfig = field(default_factory=DropConfig)
 
     @model_validator(mode="after")
@@ -132,6 +134,19 @@ def model_for(*datasets: str, **options: Any) -> ModelConfig:
             outputs[task] = tuple(name for name in TASKS[task].outputs if any(name in names for names in named))
     masks = tuple(mask for mask in MASKS if any(mask in one.masks for one in found))
     return ModelConfig(**{"modalities": modalities, "tasks": tasks, "outputs": outputs, "masks": masks, **options})
+
+
+VARIED = {
+    "utd_mhad": AugmentConfig(tilt=0.2, flip=0.0, mirror=0.0),  # a sensor is worn in one way, and sides have names
+    "gazegraph_desktop": AugmentConfig(
+        frames=FrameVariety(noise=0.0),  # which would hide how slowly eyes drift
+        gaze=GazeVariety(shift=0.3, scale=0.1, turn=0.05),
+    ),
+    "capfingerid": AugmentConfig(frames=FrameVariety(noise=0.1, erased=0.0)),
+    "htad": AugmentConfig(frames=FrameVariety(noise=0.2)),
+    "room_occupancy": AugmentConfig(frames=FrameVariety(noise=0.1)),
+}
+"""How windows of a set are varied in training, by its own recipe and by that of all recordings."""
 
 
 def sp_sw_har() -> TrainConfig:
@@ -199,7 +214,7 @@ def utd_mhad() -> TrainConfig:
         slots=5,
         folds=4,
         validation=0.0,  # of four people three are few enough to learn from
-        augment=AugmentConfig(tilt=0.2, flip=0.0, mirror=0.0),
+        augment=VARIED["utd_mhad"],
         drop=DropConfig(whole=0.2, onwards=0.0),
     )
 
@@ -218,7 +233,7 @@ def utd_mhad_actions() -> TrainConfig:
         smoothing=0.1,
         phases=5,
         stretch=0.2,
-        augment=AugmentConfig(tilt=0.2, flip=0.0, mirror=0.0),
+        augment=VARIED["utd_mhad"],
         drop=DropConfig(whole=0.4, onwards=0.0),
     )
 
@@ -250,16 +265,12 @@ def gazegraph_desktop() -> TrainConfig:
         phases=2,
         folds=6,
         validation=0.0,
-        augment=AugmentConfig(
-            frames=FrameVariety(noise=0.0),  # which would hide how slowly eyes drift
-            gaze=GazeVariety(shift=0.3, scale=0.1, turn=0.05),
-        ),
+        augment=VARIED["gazegraph_desktop"],
     )
 
 
 def capfingerid() -> TrainConfig:
     """Which finger touches a panel."""
-    frames = FrameVariety(noise=0.1, erased=0.0)
     return TrainConfig(
         "capfingerid",
         {"capfingerid": 1.0},
@@ -268,7 +279,7 @@ def capfingerid() -> TrainConfig:
         slots=6,
         folds=5,
         validation=0.1,
-        augment=AugmentConfig(frames=frames),
+        augment=VARIED["capfingerid"],
     )
 
 
@@ -306,7 +317,7 @@ def htad() -> TrainConfig:
         phases=1,
         folds=4,
         validation=0.0,
-        augment=AugmentConfig(frames=FrameVariety(noise=0.2)),
+        augment=VARIED["htad"],
         drop=DropConfig(whole=0.2, onwards=0.0, windows=0.0),
     )
 
@@ -320,7 +331,7 @@ def room_occupancy() -> TrainConfig:
         steps=400,
         folds=4,
         validation=0.0,
-        augment=AugmentConfig(frames=FrameVariety(noise=0.1)),
+        augment=VARIED["room_occupancy"],
     )
 
 
@@ -344,11 +355,12 @@ def real() -> TrainConfig:
         "real",
         datasets,
         model_for(*datasets, encoders={"capacitance": {"size": [27, 15]}}),
-        steps=4500,
+        steps=1500,
+        crops=48,
         slots=6,
         smoothing=0.05,
         phases=4,
-        augment=AugmentConfig(flip=0.1, mirror=0.0),
+        varied=VARIED,
         drop=DropConfig(whole=0.2, onwards=0.05),
     )
 

@@ -404,6 +404,9 @@ def test_what_has_sides_is_never_mirrored(scenes):
         return assemble([one], 4, config, np.random.default_rng(2), augment).windows["imu"].values
 
     assert torch.equal(moved(sided, 1.0), moved(sided, 0.0))
+    own = {plain.dataset: AugmentConfig(mirror=1.0, flip=0.0)}  # of this set alone
+    batch = assemble([plain], 4, config, np.random.default_rng(2), AugmentConfig(mirror=0.0, flip=0.0), None, own)
+    assert torch.equal(batch.windows["imu"].values, moved(plain, 1.0))
     assert not torch.equal(moved(plain, 1.0), moved(plain, 0.0))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from collections.abc import Sequence as Many
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 import pydantic.dataclasses
@@ -83,8 +84,12 @@ class Batch:
 
 @dataclass(frozen=True)
 class Crop:
-    """L slots of a sequence, or of two sequences laid over each other (motion of one, sound of another)."""
+    """L slots of a sequence, or of two sequences laid over each other (motion of one, sound of another).
 
+    `dataset` is that of the first.
+    """
+
+    dataset: str
     series: tuple[Series, ...]
     starts: tuple[int, ...]
     targets: dict[str, np.ndarray]
@@ -98,7 +103,7 @@ def crop(sequence: Sequence, slots: int, rng: np.random.Generator) -> Crop:
     stop = start + slots
     targets = {task: _padded(of[start:stop], slots, TASKS[task].unknown) for task, of in sequence.targets.items()}
     parts = {task: _padded(of.dense(start, stop, TASKS[task].size), slots, 0.0) for task, of in sequence.parts.items()}
-    return Crop(sequence.series, (start,) * len(sequence.series), targets, parts, sequence.masks)
+    return Crop(sequence.dataset, sequence.series, (start,) * len(sequence.series), targets, parts, sequence.masks)
 
 
 def _padded(truth: np.ndarray, slots: int, unknown: float) -> np.ndarray:
@@ -109,6 +114,7 @@ def _padded(truth: np.ndarray, slots: int, unknown: float) -> np.ndarray:
 def overlay(first: Crop, second: Crop) -> Crop:
     """Both crops as one group: all streams, and the labels of both where only one has the task."""
     return Crop(
+        first.dataset,
         first.series + second.series,
         first.starts + second.starts,
         {**second.targets, **first.targets},
@@ -123,8 +129,12 @@ def assemble(
     rng: np.random.Generator,
     augment: AugmentConfig | None = None,
     drop: DropConfig | None = None,
+    varied: Mapping[str, AugmentConfig] = MappingProxyType({}),
 ) -> Batch:
-    """Tensors of the crops; `augment` and `drop` None leave the windows as recorded."""
+    """Tensors of the crops; `augment` and `drop` None leave the windows as recorded.
+
+    `varied`: by dataset, what stands in the place of `augment`.
+    """
     shape = (len(crops), slots, max(len(c.series) for c in crops))
     modality, placement = (np.zeros((shape[0], shape[2]), np.int64) for _ in range(2))
     quality, present = np.zeros(shape, np.float32), np.zeros(shape, bool)
@@ -135,8 +145,9 @@ def assemble(
     for r, one in enumerate(crops):
         if one.masks and not one.targets:
             continue  # nothing to decide: its frames are learned from as they are
+        own = varied.get(one.dataset, augment)
         sided = any(TASKS[task].sided for task in one.targets if task in config.tasks)
-        mirror = augment is not None and rng.random() < augment.mirror and not sided
+        mirror = own is not None and rng.random() < own.mirror and not sided
         dropped = _dropped(one, slots, rng, drop)
         hidden, unasked[r] = _hidden(one, config, rng)
         dropped[:, hidden] = True
@@ -147,8 +158,8 @@ def assemble(
             if not len(chosen):
                 continue
             x_L = series.values[start + chosen].astype(np.float32) * np.float32(series.scale)
-            if augment is not None:
-                x_L = AUGMENTATIONS[series.modality](x_L, rng, augment, mirror)
+            if own is not None:
+                x_L = AUGMENTATIONS[series.modality](x_L, rng, own, mirror)
             values.setdefault(series.modality, []).append(x_L)
             where.setdefault(series.modality, []).append(
                 np.stack([np.full_like(chosen, r), chosen, np.full_like(chosen, m)], -1)

@@ -84,9 +84,9 @@ def train_step(state: State, mixture: Mixture, weights: dict[str, Tensor], confi
     rate = learning_rate(config, state.step)
     for group in state.optimizer.param_groups:
         group["lr"] = rate
-    batch = _varied(
-        assemble(mixture.draw(rng), config.slots, config.model, rng, config.augment, config.drop), config, rng
-    )
+    crops = mixture.draw(rng)
+    batch = assemble(crops, config.slots, config.model, rng, config.augment, config.drop, config.varied)
+    batch = _varied(batch, config, rng)
     losses = mask_losses(state.model, batch)
     if batch.targets and batch.present.any():
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
