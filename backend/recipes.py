@@ -255,7 +255,7 @@ def gazegraph_desktop() -> TrainConfig:
         "gazegraph-desktop",
         {"gazegraph_desktop": 1.0},
         model_for("gazegraph_desktop", slots=58, tokens=1, parts=20, fusion="late"),
-        steps=400,
+        steps=240,
         crops=16,
         slots=64,
         learning_rate=5e-3,

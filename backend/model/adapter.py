@@ -133,8 +133,8 @@ class Adapter(nn.Module):
         x_BSKd = self.embed(batch)
         gate_BNS = self.gate(x_BSKd.mean(2), batch.quality, batch.present)
         if self.fusion == "late":
-            task_BNd = gate_BNS.exp() @ self.norm(x_BSKd.mean(2))
-            return task_BNd, gate_BNS
+            # Normalised after the average, which leaves little of what tells windows apart.
+            return self.norm(gate_BNS.exp() @ batch.tokens.mean(2)), gate_BNS
         absent_BMd, stands_BM = self.absent(batch)
         x_BXd = torch.cat([x_BSKd.flatten(1, 2), absent_BMd], 1)
         blind_BX = torch.cat([~batch.present.repeat_interleave(x_BSKd.shape[2], 1), ~stands_BM], 1)
