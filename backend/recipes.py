@@ -40,10 +40,10 @@ class TrainConfig:
 
     `datasets`: weight of each set in the draw of crops, beside the square root of its size. `crops` of `slots` slots
     make a step; the share `overlay` of motion crops gets a sound crop of another set laid over it. `auxiliary` weighs
-    the unimodal heads' loss, `importance` each task's (1 where none is given). `phases`: cuts of each motion recording
-    at random phases and speeds (log-speed within `stretch`). `validation`: share of the training people held out for
-    calibration and thresholds. `augment` varies what is drawn, `varied` stands in its place for some sets. `fold` of
-    `folds`: people that are left out altogether (-1: none).
+    the unimodal heads' loss, `importance` each task's, beside how often it is drawn (1 where none is given). `phases`:
+    cuts of each motion recording at random phases and speeds (log-speed within `stretch`). `validation`: share of the
+    training people held out for calibration and thresholds. `augment` varies what is drawn, `varied` that of
+    some sets in its place. `fold` of `folds`: people that are left out altogether (-1: none).
     """
 
     recipe: str
@@ -197,7 +197,6 @@ def all_senses() -> TrainConfig:
         steps=3000,
         slots=6,
         overlay=0.4,
-        importance={"activity-recognition": 3.0, "event-detection": 3.0},  # those that recordings teach
         smoothing=0.05,
         validation=0.1,
         drop=DropConfig(most=4),

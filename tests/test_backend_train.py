@@ -418,6 +418,10 @@ def test_a_long_set_leaves_a_short_one_its_say(scenes):
     model = ModelConfig(("imu",), (ACTIVITY,), encoders={"imu": TINY["imu"]})
     config = replace(tiny(), datasets={"synthetic": 1.0, "utd_mhad": 1.0}, model=model)
     chance = chances(config, sets)
+    both = ModelConfig(("imu", "audio"), (ACTIVITY, EVENT), encoders=TINY)
+    events = replace(config, model=both)
+    says = Mixture({name: Source(of, events) for name, of in sets.items()}, events).says
+    assert says[ACTIVITY] / says[EVENT] == pytest.approx(4, rel=0.05)  # both sets teach it, and a quarter the other
     assert chance["utd_mhad"] / chance["synthetic"] == pytest.approx(3, rel=0.05)  # nine times as long
     weight = _loss_weights({name: Split(of, [], []) for name, of in sets.items()}, config)[ACTIVITY]
     assert np.allclose(weight[40:49], weight[40])

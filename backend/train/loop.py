@@ -96,7 +96,7 @@ def train_step(state: State, mixture: Mixture, weights: dict[str, Tensor], confi
     line = {"step": state.step, "loss": 0.0, "lr": rate, "grad_norm": 0.0}
     if not losses:  # by chance nothing was asked in any crop
         return line
-    total = _balanced(losses, state.running, config.importance)
+    total = _balanced(losses, state.running, mixture.says)
     state.optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(total)
     norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), config.clip)
@@ -192,8 +192,10 @@ def _mean_loss(
     return loss.where(counts, loss.new_zeros(())).sum() / counts.sum()
 
 
-def _balanced(losses: dict[str, Tensor], running: dict[str, float], importance: dict[str, float]) -> Tensor:
-    """Sum of the tasks' losses, each divided by its own running mean so that none drowns another, times importance.
+def _balanced(losses: dict[str, Tensor], running: dict[str, float], says: dict[str, float]) -> Tensor:
+    """Sum of the tasks' losses, each divided by its own running mean so that none drowns another, times what it says.
+
+    A task that many sets teach says as much as they are drawn: as one of eight, each of its sets would say little.
 
     A single task is left as it is: there is nothing to balance.
     """
@@ -207,7 +209,7 @@ def _balanced(losses: dict[str, Tensor], running: dict[str, float], importance: 
     if len(running) == 1:
         return next(iter(parts.values()))
     scale = sum(running.values()) / len(running)
-    weighted = [importance.get(task, 1.0) * scale / max(running[task], 1e-3) * loss for task, loss in parts.items()]
+    weighted = [says.get(task, 1.0) * scale / max(running[task], 1e-3) * loss for task, loss in parts.items()]
     return torch.stack(weighted).sum()
 
 
