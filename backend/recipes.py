@@ -40,10 +40,10 @@ class TrainConfig:
 
     `datasets`: weight of each set in the draw of crops, beside the square root of its size. `crops` of `slots` slots
     make a step; the share `overlay` of motion crops gets a sound crop of another set laid over it. `auxiliary` weighs
-    the unimodal heads' loss, `importance` each task's, beside how often it is drawn (1 where none is given). `phases`:
-    cuts of each motion recording at random phases and speeds (log-speed within `stretch`). `validation`: share of the
-    training people held out for calibration and thresholds. `augment` varies what is drawn, `varied` that of
-    some sets in its place. `fold` of `folds`: people that are left out altogether (-1: none).
+    the unimodal heads' loss. `phases`: cuts of each motion recording at random phases and speeds (log-speed within
+    `stretch`). `validation`: share of the training people held out for calibration and thresholds. `augment` varies
+    what is drawn, `varied` that of some sets in its place. `fold` of `folds`: people that are left out altogether
+    (-1: none).
     """
 
     recipe: str
@@ -60,7 +60,6 @@ class TrainConfig:
     ema: Share = 0.998
     smoothing: LessThanAll = 0.0
     auxiliary: Amount = 0.5
-    importance: dict[Annotated[str, one_of(TASKS)], Positive] = field(default_factory=dict)
     phases: Count = 8
     stretch: Amount = 0.1
     validation: LessThanAll = 0.15

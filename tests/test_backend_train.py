@@ -456,7 +456,7 @@ def test_losses_are_balanced_by_their_running_means():
         ("augment.sound.noise_db=[40, 5]", "augment.sound.noise_db is [40, 5]: give the lower end first"),
         ("augment.sound.quiet_db=[0, -1]", "augment.sound.quiet_db is [0, -1]: give the lower end first"),
         ("model.parts=3", "their product has to be 20"),
-        ('importance={"sleep": 2}', "importance.sleep is 'sleep': choose one of"),
+        ('varied={"moon": {}}', "varied.moon is 'moon': choose one of"),
         ('datasets={"moon": 1}', "datasets.moon is 'moon': choose one of synthetic, "),
         ('datasets={"esc10": 1}', "model.tasks has gaze-estimation, which no dataset here labels"),
         ("datasets={}", "datasets: "),

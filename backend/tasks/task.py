@@ -51,7 +51,7 @@ class Task:
 
     `modalities`: a decision is made only for a moment in which at least one of them delivered. `given_by`: modalities
     that hold the answer; where one is there nothing is asked, in training and in serving alike. `metric` is the key of
-    the headline in reports.
+    the headline in reports. `sided`: seen in a mirror the answer is another, so training mirrors nothing.
     """
 
     name: str

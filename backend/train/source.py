@@ -173,12 +173,12 @@ class Mixture:
         self.says = self._says()
 
     def _says(self) -> dict[str, float]:
-        """By task or mask, the share of draws that teach it, times its importance; the mean is 1."""
+        """By task or mask, the share of draws that teach it, in units of the mean share."""
         says: dict[str, float] = {}
         wanted = {*self.config.model.tasks, *self.config.model.masks}
         for chance, source in zip(self.chance, self.sources.values(), strict=True):
             for name in wanted & {name for one in source.recordings for name in (*one.labels, *one.masks)}:
-                says[name] = says.get(name, 0.0) + chance * self.config.importance.get(name, 1.0)
+                says[name] = says.get(name, 0.0) + chance
         mean = sum(says.values()) / max(len(says), 1)
         return {name: share / mean for name, share in says.items()}
 
