@@ -142,6 +142,7 @@ VARIED = {
         gaze=GazeVariety(shift=0.3, scale=0.1, turn=0.05),
     ),
     "capfingerid": AugmentConfig(frames=FrameVariety(noise=0.1, erased=0.0)),
+    "thermal_d6t": AugmentConfig(mirror=0.0),  # the bed stands where it stands
     "htad": AugmentConfig(frames=FrameVariety(noise=0.2)),
     "room_occupancy": AugmentConfig(frames=FrameVariety(noise=0.1)),
 }
@@ -299,7 +300,16 @@ def capcontact() -> TrainConfig:
 def thermal_d6t() -> TrainConfig:
     """Postures under a thermal sensor of sixteen pixels."""
     model = model_for("thermal_d6t")
-    return TrainConfig("thermal-d6t", {"thermal_d6t": 1.0}, model, steps=400, slots=6, folds=3, validation=0.0)
+    return TrainConfig(
+        "thermal-d6t",
+        {"thermal_d6t": 1.0},
+        model,
+        steps=400,
+        slots=6,
+        folds=3,
+        validation=0.0,
+        augment=VARIED["thermal_d6t"],
+    )
 
 
 def htad() -> TrainConfig:

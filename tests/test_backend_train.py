@@ -390,24 +390,58 @@ def test_a_task_of_which_nothing_counts_has_no_loss_and_a_step_without_any_chang
     assert not loop.task_losses(answer(state.model, none), none, weights, config)
 
 
-def test_what_has_sides_is_never_mirrored(scenes):
-    """A flick to the left that is mirrored is one to the right."""
-    assert {name for name, task in TASKS.items() if not task.sided} == {"activity-recognition", "event-detection"}
-    config = ModelConfig(("imu",), (ACTIVITY, "gesture-classification"))
+def test_what_is_another_thing_in_a_mirror_is_mirrored_with_its_label_or_not_at_all(scenes):
+    """A flick to the left that is mirrored is one to the right; where a gaze goes in a mirror nobody says."""
+    gesture = TASKS["gesture-classification"]
+    config = ModelConfig(("imu",), (ACTIVITY, gesture.name))
     plain = crop(cut_all(scenes)[0], 4, np.random.default_rng(1))
     plain = replace(plain, series=plain.series[:1], starts=plain.starts[:1])
-    gesture = {"gesture-classification": np.zeros((4, TASKS["gesture-classification"].size), np.float32)}
-    sided = replace(plain, targets={**plain.targets, **gesture})
+    left, right = (gesture.labels.index(f"flick-{side}") for side in ("left", "right"))
+    share = np.zeros((4, gesture.size), np.float32)
+    share[:, left] = 1.0
+    flick = replace(plain, targets={**plain.targets, gesture.name: share})
 
-    def moved(one, mirror):
-        augment = AugmentConfig(mirror=mirror, flip=0.0)
-        return assemble([one], 4, config, np.random.default_rng(2), augment).windows["imu"].values
+    def seen(one, mirror, asked=config):
+        return assemble([one], 4, asked, np.random.default_rng(2), AugmentConfig(mirror=mirror, flip=0.0))
 
-    assert torch.equal(moved(sided, 1.0), moved(sided, 0.0))
+    as_it_is, mirrored = seen(flick, 0.0), seen(flick, 1.0)
+    assert not torch.equal(as_it_is.windows["imu"].values, mirrored.windows["imu"].values)
+    assert (as_it_is.targets[gesture.name].argmax(-1) == left).all()
+    assert (mirrored.targets[gesture.name].argmax(-1) == right).all()
+    assert torch.equal(as_it_is.targets[ACTIVITY], mirrored.targets[ACTIVITY])
+
+    looked = replace(flick, targets={**flick.targets, "gaze-estimation": np.zeros((4, 2), np.float32)})
+    asked = ModelConfig(("imu", "gaze"), (gesture.name, "gaze-estimation"))
+    assert torch.equal(seen(looked, 1.0, asked).windows["imu"].values, seen(looked, 0.0, asked).windows["imu"].values)
+    eyes = replace(flick, series=(*flick.series, replace(flick.series[0], modality="gaze")), starts=flick.starts * 2)
+    for mirror in (0.0, 1.0):
+        assert (seen(eyes, mirror, asked).targets[gesture.name].argmax(-1) == left).all()
+
     own = {plain.dataset: AugmentConfig(mirror=1.0, flip=0.0)}  # of this set alone
     batch = assemble([plain], 4, config, np.random.default_rng(2), AugmentConfig(mirror=0.0, flip=0.0), None, own)
-    assert torch.equal(batch.windows["imu"].values, moved(plain, 1.0))
-    assert not torch.equal(moved(plain, 1.0), moved(plain, 0.0))
+    assert torch.equal(batch.windows["imu"].values, seen(plain, 1.0).windows["imu"].values)
+
+
+def test_labels_in_a_mirror_are_labels_and_twice_mirrored_the_same():
+    for task in TASKS.values():
+        if isinstance(task, Classification):
+            assert {*task.mirrored, *task.mirrored.values()} <= {*task.labels}
+            assert (task.in_mirror[task.in_mirror] == np.arange(task.size)).all()
+    sided = {name for name, task in TASKS.items() if any(w in o for o in task.outputs for w in ("left", "right"))}
+    assert {name for name in sided if not TASKS[name].sided and not getattr(TASKS[name], "mirrored", {})} == set()
+
+
+def test_a_mirror_turns_pictures_over_and_with_them_the_side_that_a_ray_goes_to():
+    rng = np.random.default_rng(3)
+    still = AugmentConfig(frames=FrameVariety(gain=0.0, noise=0.0, erased=0.0))
+    picture = rng.random((2, 6, 8, 5), np.float32) + 0.1
+    picture[..., 3:] = 0.0
+    picture[..., 3] = np.linspace(-1, 1, 8)
+    plain, mirrored = (AUGMENTATIONS["camera"](picture, np.random.default_rng(4), still, m) for m in (False, True))
+    assert np.allclose(mirrored[..., :3], plain[..., ::-1, :3])
+    assert np.allclose(mirrored[..., 3], plain[..., 3])
+    warm = rng.random((2, 4, 4, 1), np.float32) + 290
+    assert np.allclose(AUGMENTATIONS["thermal"](warm, rng, still, True), warm[..., ::-1, :])
 
 
 def test_a_long_set_leaves_a_short_one_its_say(scenes):

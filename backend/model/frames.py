@@ -14,7 +14,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from backend.model.trunk import Encoder, Gather, PictureTrunk, block, compass, compressed, fitted, resized, sides
+from backend.model.trunk import (
+    Encoder,
+    Gather,
+    Layout,
+    PictureTrunk,
+    block,
+    compass,
+    compressed,
+    fitted,
+    resized,
+    sides,
+)
 
 FLAT = 0.02
 """Contrast (of full scale) below which an image is noise and not made stronger."""
@@ -60,6 +71,7 @@ class FrameEncoder(Encoder):
         self.near = self.closer() if self.closer else None
         levels += self.near.features if self.near else 0
         along = len(self.trunk.place) - 2  # an elevation, which no token prefers
+        self.layout = Layout(self.trunk.channels, self.trunk.place.shape[1], tokens, dim)
         self.gather = Gather(self.trunk.channels, F.pad(compass(tokens), (along, 0)), levels, dim)
 
     def picture(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
@@ -73,7 +85,7 @@ class FrameEncoder(Encoder):
         if self.near is not None:
             level_BL = torch.cat([level_BL, self.near(resized(x_BCHW, self.size))], 1)
         seen_BCP = self.dropout(self.trunk(picture_BFHW)).flatten(2)
-        tokens_BKd: Tensor = self.gather(seen_BCP, self.trunk.place, level_BL)
+        tokens_BKd: Tensor = self.gather(seen_BCP, self.trunk.place, level_BL, self.layout(seen_BCP))
         return tokens_BKd
 
 

@@ -215,6 +215,27 @@ class PictureTrunk(nn.Module):
         return torch.cat([self.rows.expand(batch, -1, -1, width), self.columns.expand(batch, -1, height, -1)], 1)
 
 
+class Layout(nn.Module):
+    """What is where in a map of P cells (B, C, P), in a few channels: a share for each of K tokens, (B, K, d).
+
+    Places that are looked at say too little where the answer is itself a picture, or a body of many joints.
+    """
+
+    channels = 8
+
+    def __init__(self, channels: int, cells: int, tokens: int, dim: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv1d(channels, self.channels, 1), nn.ReLU(), nn.Flatten(),
+            nn.Linear(self.channels * cells, tokens * dim), nn.Unflatten(1, (tokens, dim)),
+        )  # fmt: skip
+
+    def forward(self, seen_BCP: Tensor) -> Tensor:
+        """(B, K, d)."""
+        share_BKd: Tensor = self.layers(seen_BCP)
+        return share_BKd
+
+
 class Gather(nn.Module):
     """K tokens from a map: each weighs all places and takes what is there, together with where that is.
 
@@ -233,12 +254,12 @@ class Gather(nn.Module):
         self.part = nn.Parameter(torch.randn(tokens, dim) * 0.02)
         self.norm = nn.LayerNorm(dim)
 
-    def forward(self, seen_BCP: Tensor, place_DP: Tensor, level_BL: Tensor) -> Tensor:
-        """Tokens (B, K, d) from a map of P places, their coordinates, and the level that featurisation removed."""
+    def forward(self, seen_BCP: Tensor, place_DP: Tensor, level_BL: Tensor, layout_BKd: Tensor) -> Tensor:
+        """Tokens (B, K, d) from a map of P places, their coordinates, what featurisation removed, and a layout."""
         all_BCP = torch.cat([seen_BCP, place_DP.expand(seen_BCP.shape[0], -1, -1)], 1)
         weight_BKP = self.attend(all_BCP).softmax(-1)
         pooled_BKC = weight_BKP @ all_BCP.transpose(1, 2)
-        tokens_BKD: Tensor = self.norm(self.out(pooled_BKC) + self.part + self.level(level_BL)[:, None])
+        tokens_BKD: Tensor = self.norm(self.out(pooled_BKC) + self.part + self.level(level_BL)[:, None] + layout_BKd)
         return tokens_BKD
 
 

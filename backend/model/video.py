@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from backend.model.frames import average, centred
-from backend.model.trunk import APART, Encoder, Gather, PictureTrunk, fitted, sides, ticks
+from backend.model.trunk import APART, Encoder, Gather, Layout, PictureTrunk, fitted, sides, ticks
 
 DRAWN = 4
 LEVELS = 5
@@ -54,6 +54,7 @@ class VideoEncoder(Encoder):
         self.trunk = PictureTrunk(DRAWN, self.size, width)
         self.over_time = nn.Sequential(OverTime(self.trunk.channels, 1), OverTime(self.trunk.channels, 2))
         self.dropout = nn.Dropout(dropout)
+        self.layout = Layout(self.trunk.channels, self.trunk.place.shape[1], tokens, dim)
         # As the parts of a series: the first token begins early in the clip, the last one late.
         towards_K = APART * torch.linspace(-1.0, 1.0, tokens)
         self.gather = Gather(self.trunk.channels, F.pad(towards_K[:, None], (0, 2)), LEVELS, dim)
@@ -75,5 +76,6 @@ class VideoEncoder(Encoder):
         seen_BCTP = self.dropout(self.over_time(seen_BCTP))
         when_1TP = ticks(times).to(x.device)[..., None].expand(-1, -1, cells)
         place_DTP = torch.cat([when_1TP, self.trunk.place[:, None].expand(-1, times, -1)])
-        tokens_BKd: Tensor = self.gather(seen_BCTP.flatten(2), place_DTP.flatten(1), level_BL)
+        layout_BKd = self.layout(seen_BCTP.mean(2))
+        tokens_BKd: Tensor = self.gather(seen_BCTP.flatten(2), place_DTP.flatten(1), level_BL, layout_BKd)
         return tokens_BKd

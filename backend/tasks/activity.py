@@ -5,7 +5,7 @@ written out by set, because a recording is measured over its own set's labels.
 """
 
 from backend.tasks.moments import MOMENTS
-from backend.tasks.task import Classification, EventRule
+from backend.tasks.task import Classification, EventRule, both_ways
 
 MOBILITY = {
     "SEATED": "sitting still",
@@ -109,4 +109,5 @@ ACTIVITY = Classification(
     question="What is the person doing?",
     words=_WORDS,
     class_weights=0.5,
+    mirrored=both_ways([("swipe-left", "swipe-right"), ("draw-circle-clockwise", "draw-circle-counterclockwise")]),
 )

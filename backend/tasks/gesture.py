@@ -1,6 +1,6 @@
 """Gesture classification: what a hand does with a phone, from its motion and from where the eyes are (EyeMU)."""
 
-from backend.tasks.task import Classification, EventRule
+from backend.tasks.task import Classification, EventRule, both_ways
 
 WORDS = {
     "none": "no gesture",
@@ -16,11 +16,11 @@ WORDS = {
 GESTURE = Classification(
     name="gesture-classification",
     labels=tuple(WORDS),
-    sided=True,
     modalities=frozenset({"gaze", "imu"}),
     rule=EventRule(on=0.6, off=0.4, min_windows=1, cooldown_s=0.5),
     metric="accuracy",
     question="Which gesture is made with the phone?",
     words=WORDS,
     none_label="none",
+    mirrored=both_ways([("flick-left", "flick-right"), ("turn-left", "turn-right")]),
 )

@@ -51,7 +51,8 @@ class Task:
 
     `modalities`: a decision is made only for a moment in which at least one of them delivered. `given_by`: modalities
     that hold the answer; where one is there nothing is asked, in training and in serving alike. `metric` is the key of
-    the headline in reports. `sided`: seen in a mirror the answer is another, so training mirrors nothing.
+    the headline in reports. `sided`: seen in a mirror the answer is another, and nobody knows which: training mirrors
+    nothing.
     """
 
     name: str
@@ -106,13 +107,19 @@ class Task:
         return [place[name] for name in wanted]
 
 
+def both_ways(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Each of two to the other."""
+    return {one: other for pair in pairs for one, other in (pair, pair[::-1])}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Classification(Task):
     """One label of several.
 
     A target is the share that each label has of a window; zeros where nothing is known. `none_label` is the label
     that is no event (None: every label is one). `class_weights` balances the loss by label frequency to the power given
-    (0 = plain cross-entropy, 1 = fully balanced). `views` are coarser questions that the same answer settles: by name,
+    (0 = plain cross-entropy, 1 = fully balanced). `mirrored`: labels that are others in a mirror, each with the other,
+    both ways. `views` are coarser questions that the same answer settles: by name,
     label -> group; a label that is in no group is left out of that question.
     """
 
@@ -121,6 +128,7 @@ class Classification(Task):
     words: dict[str, str]
     none_label: str | None = None
     class_weights: float = 0.0
+    mirrored: Mapping[str, str] = field(default_factory=dict)
     views: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
@@ -142,6 +150,11 @@ class Classification(Task):
     def none_index(self) -> int | None:
         """Index of the none label, or None where every label is an event."""
         return None if self.none_label is None else self.labels.index(self.none_label)
+
+    @property
+    def in_mirror(self) -> NDArray[np.int64]:
+        """Of each label, the index of what it is in a mirror."""
+        return np.array([self.labels.index(self.mirrored.get(label, label)) for label in self.labels], np.int64)
 
     def only(self, outputs: Iterable[str]) -> Self:
         """The same task over some of its labels; the none label stays only if it is one of them."""

@@ -89,19 +89,26 @@ def augment_audio(x_LTC: Array, rng: Generator, config: AugmentConfig, mirror: b
 
 
 def augment_brightness(x_LHWC: Array, rng: Generator, config: AugmentConfig, mirror: bool) -> Array:
-    """Pictures under another light (`augment_frames.vary_frames`); where things are does not change."""
-    return vary_frames(x_LHWC, config.frames, rng, lit=True)
+    """Pictures under another light (`augment_frames.vary_frames`)."""
+    return vary_frames(_seen(x_LHWC, mirror), config.frames, rng, lit=True)
 
 
 def augment_camera(x_LHWC: Array, rng: Generator, config: AugmentConfig, mirror: bool) -> Array:
-    """The colours of a camera under another light; the rays of its pixels stay."""
+    """The colours of a camera under another light; the rays of its pixels stay, but for the side that they go to."""
+    x_LHWC = _seen(x_LHWC, mirror)
     colours = vary_frames(x_LHWC[..., :3], config.frames, rng, lit=True)
-    return np.concatenate([colours, x_LHWC[..., 3:]], -1)
+    rays = x_LHWC[..., 3:] * np.array([-1, 1], np.float32) if mirror else x_LHWC[..., 3:]
+    return np.concatenate([colours, rays], -1)
 
 
 def augment_measured(x_LHWC: Array, rng: Generator, config: AugmentConfig, mirror: bool) -> Array:
     """Frames of ranges, temperatures or capacitances, noisier."""
-    return vary_frames(x_LHWC, config.frames, rng, lit=False)
+    return vary_frames(_seen(x_LHWC, mirror), config.frames, rng, lit=False)
+
+
+def _seen(x_LHWC: Array, mirror: bool) -> Array:
+    """Frames or clips, or what they are in a mirror."""
+    return x_LHWC[..., ::-1, :] if mirror else x_LHWC
 
 
 def augment_slow(x_LTC: Array, rng: Generator, config: AugmentConfig, mirror: bool) -> Array:
@@ -142,6 +149,8 @@ def augment_pose(x_LTC: Array, rng: Generator, config: AugmentConfig, mirror: bo
     return np.asarray((((joint_LTJ3 - about_3) @ turn.T + about_3) * there_LTJ1).reshape(x_LTC.shape), np.float32)
 
 
+UNMIRRORED = frozenset({"gps", "gaze", "pose"})
+"""Senses whose mirror image nobody has written yet: what was recorded with them is not mirrored."""
 AUGMENTATIONS: dict[str, Callable[[Array, Generator, AugmentConfig, bool], Array]] = {
     "imu": augment_imu,
     "gps": augment_slow,

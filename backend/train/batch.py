@@ -22,8 +22,8 @@ from backend.data.recording import Masks, Sequence, Series
 from backend.model.adapter import FuseBatch
 from backend.model.contact import REACH
 from backend.model.sensorlm import ModelConfig, Outputs, SensorModel
-from backend.tasks import MASKS, TASKS
-from backend.train.augment import AUGMENTATIONS, AugmentConfig
+from backend.tasks import MASKS, TASKS, Classification
+from backend.train.augment import AUGMENTATIONS, UNMIRRORED, AugmentConfig
 
 
 @pydantic.dataclasses.dataclass(config=CHECKED)
@@ -142,12 +142,14 @@ def assemble(
     where: dict[str, list[np.ndarray]] = {}
     rates: dict[str, float] = {}
     unasked: list[frozenset[str]] = [frozenset()] * len(crops)
+    mirrored = [False] * len(crops)
     for r, one in enumerate(crops):
         if one.masks and not one.targets:
             continue  # nothing to decide: its frames are learned from as they are
         own = varied.get(one.dataset, augment)
         sided = any(TASKS[task].sided for task in one.targets if task in config.tasks)
-        mirror = own is not None and rng.random() < own.mirror and not sided
+        sided = sided or any(series.modality in UNMIRRORED for series in one.series)
+        mirror = mirrored[r] = own is not None and rng.random() < own.mirror and not sided
         dropped = _dropped(one, slots, rng, drop)
         hidden, unasked[r] = _hidden(one, config, rng)
         dropped[:, hidden] = True
@@ -180,7 +182,7 @@ def assemble(
     }
     rows = int(present.any((0, 1)).sum())
     about = [torch.from_numpy(a[..., :rows]) for a in (modality, placement, quality, present)]
-    targets, parts = _labels(crops, slots, config, unasked)
+    targets, parts = _labels(crops, slots, config, unasked, mirrored)
     masks = _patches(crops, slots, config, rng)
     return Batch(windows, about[0], about[1], about[2], about[3], targets, parts, masks)
 
@@ -223,13 +225,14 @@ def _hidden(one: Crop, config: ModelConfig, rng: np.random.Generator) -> tuple[l
 
 
 def _labels(
-    crops: Many[Crop], slots: int, config: ModelConfig, unasked: Many[frozenset[str]]
+    crops: Many[Crop], slots: int, config: ModelConfig, unasked: Many[frozenset[str]], mirrored: Many[bool]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """`Batch.targets` and `Batch.parts` of the tasks that some crop is labelled for, over the model's own outputs."""
     both: tuple[dict[str, Tensor], dict[str, Tensor]] = ({}, {})
     for name in config.tasks:
         task = TASKS[name]
         columns = task.columns(config.task(name).outputs)
+        in_mirror = task.in_mirror[columns] if isinstance(task, Classification) else columns
         for kind, found in zip(("targets", "parts"), both, strict=True):
             labelled = {
                 r: getattr(one, kind)[name]
@@ -240,7 +243,7 @@ def _labels(
                 shape = (len(crops), slots, *next(iter(labelled.values())).shape[1:-1], len(columns))
                 stacked = np.full(shape, task.unknown, np.float32)
                 for r, truth in labelled.items():
-                    stacked[r] = truth[..., columns]
+                    stacked[r] = truth[..., in_mirror if mirrored[r] else columns]
                 found[name] = torch.from_numpy(stacked)
     return both
 
