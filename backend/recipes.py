@@ -189,13 +189,15 @@ def bundled() -> TrainConfig:
 
 def all_senses() -> TrainConfig:
     """All tasks and modalities, from recordings whose licence permits it and the simulator."""
-    datasets = {"sp_sw_har": 2.2, "esc10": 1.8, "synthetic": 0.8, "synthetic_drive": 0.5, "synthetic_touch": 0.7}
+    datasets = {"sp_sw_har": 1.6, "esc10": 1.5, "synthetic": 0.7, "synthetic_drive": 0.5, "synthetic_touch": 0.85}
     return TrainConfig(
         "all-senses",
         datasets,
         model_for(*datasets),
-        steps=3000,
+        steps=7500,
+        crops=24,
         slots=6,
+        learning_rate=2e-3,
         overlay=0.4,
         smoothing=0.05,
         validation=0.1,
@@ -354,8 +356,8 @@ def real() -> TrainConfig:
         "capfingerid": 0.4,
         "capcontact": 0.4,
         "thermal_d6t": 0.5,
-        "htad": 0.5,
-        "room_occupancy": 0.2,
+        "htad": 2.5,
+        "room_occupancy": 0.6,
         "rgbd_7scenes": 0.5,
         "kitti_samples": 0.5,
     }
@@ -363,8 +365,8 @@ def real() -> TrainConfig:
         "real",
         datasets,
         model_for(*datasets, encoders={"capacitance": {"size": [27, 15]}}),
-        steps=1500,
-        crops=48,
+        steps=2400,
+        crops=56,
         slots=6,
         smoothing=0.05,
         phases=4,

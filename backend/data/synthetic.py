@@ -28,7 +28,7 @@ Times = NDArray[np.int64]
 
 NAME = "synthetic"
 HOME = "home"
-TRAINING_SEEDS = range(10_000, 10_032)
+TRAINING_SEEDS = range(10_000, 10_064)
 UNSEEN_SEEDS = range(20_000, 20_012)
 SECONDS = 64
 START = 1_767_225_600_000_000_000
