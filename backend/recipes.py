@@ -194,7 +194,7 @@ def all_senses() -> TrainConfig:
         "all-senses",
         datasets,
         model_for(*datasets),
-        steps=7500,
+        steps=4200,
         crops=24,
         slots=6,
         learning_rate=2e-3,
