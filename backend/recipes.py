@@ -137,6 +137,8 @@ def model_for(*datasets: str, **options: Any) -> ModelConfig:
 
 VARIED = {
     "utd_mhad": AugmentConfig(tilt=0.2, flip=0.0, mirror=0.0),  # a sensor is worn in one way, and sides have names
+    "synthetic_touch": AugmentConfig(flip=0.0),  # a phone that is turned over turns to the other side
+    "eyemu": AugmentConfig(flip=0.0),
     "gazegraph_desktop": AugmentConfig(
         frames=FrameVariety(noise=0.0),  # which would hide how slowly eyes drift
         gaze=GazeVariety(shift=0.3, scale=0.1, turn=0.05),
@@ -194,13 +196,14 @@ def all_senses() -> TrainConfig:
         "all-senses",
         datasets,
         model_for(*datasets),
-        steps=4200,
+        steps=3800,
         crops=24,
         slots=6,
         learning_rate=2e-3,
         overlay=0.4,
         smoothing=0.05,
         validation=0.1,
+        varied=VARIED,
         drop=DropConfig(most=4),
     )
 

@@ -78,6 +78,14 @@ class Segments:
             share[:, place] = np.diff(np.interp(wanted, known, spent)) / np.diff(wanted)
         return share
 
+    def shown(self, t: NDArray[np.int64], end_L: NDArray[np.int64], within_ns: int, labels: int) -> NDArray[np.float32]:
+        """(L, labels) one at the label that holds at the newest of the times `t` before each end, or zeros."""
+        row_L = _newest_row(t, end_L, within_ns)
+        segment_L = np.searchsorted(self.edges, t[row_L], side="right") - 1
+        inside_L = (row_L >= 0) & (segment_L >= 0) & (segment_L < len(self.index))
+        label_L = np.where(inside_L, self.index[np.clip(segment_L, 0, len(self.index) - 1)], -1)
+        return np.asarray(label_L[:, None] == np.arange(labels), np.float32)
+
 
 @dataclass(frozen=True)
 class Values:
@@ -269,6 +277,10 @@ def sequence(recording: Recording, shift_ns: int = 0) -> Sequence | None:
         shares = truth.shares(edges, occurring)
         windows = sliding_window_view(shares, PARTS, axis=0)[:: hop_ns // part_ns].swapaxes(1, 2)
         parts[name] = Parts(occurring, windows)
+        showing = next((track for track in recording.tracks if track.stream.modality == task.told_by), None)
+        if showing is not None:
+            targets[name] = truth.shown(showing.t, ends, window_ns, task.size)
+            continue
         whole = np.zeros((length, task.size), np.float32)
         whole[:, occurring] = windows.mean(1)
         whole = whole / np.maximum(whole.sum(-1, keepdims=True), 1e-6)

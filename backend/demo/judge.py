@@ -62,9 +62,12 @@ class Judge:
         if not isinstance(task, Classification):
             return None
         end = end_ns(event.time)
+        start = end - _WINDOW_NS
+        if task.told_by:  # what the newest frame shows
+            start, end = end - _FRAME_NS, end - _FRAME_NS + 1
         share = np.zeros((1, task.size), np.float32)
-        for span in self._stage.spans(task.name, end - _WINDOW_NS, end):
-            share[0, task.labels.index(span.label)] += (span.end - span.start) / _WINDOW_NS
+        for span in self._stage.spans(task.name, start, end):
+            share[0, task.labels.index(span.label)] += (span.end - span.start) / (end - start)
         return task.labels[int(event_first(share, task.none_index).argmax())]
 
     def error(self, estimate: Estimate) -> Error | None:

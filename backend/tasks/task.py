@@ -118,9 +118,10 @@ class Classification(Task):
 
     A target is the share that each label has of a window; zeros where nothing is known. `none_label` is the label
     that is no event (None: every label is one). `class_weights` balances the loss by label frequency to the power given
-    (0 = plain cross-entropy, 1 = fully balanced). `mirrored`: labels that are others in a mirror, each with the other,
-    both ways. `views` are coarser questions that the same answer settles: by name,
-    label -> group; a label that is in no group is left out of that question.
+    (0 = plain cross-entropy, 1 = fully balanced). `told_by`: the modality of frames that shows the label, which is then
+    that of a window's newest frame, and not a share of the window. `mirrored`: labels that are others in a mirror, each
+    with the other, both ways. `views` are coarser questions that the same answer settles: by name, label -> group; a
+    label that is in no group is left out of that question.
     """
 
     labels: tuple[str, ...]
@@ -128,6 +129,7 @@ class Classification(Task):
     words: dict[str, str]
     none_label: str | None = None
     class_weights: float = 0.0
+    told_by: str = ""
     mirrored: Mapping[str, str] = field(default_factory=dict)
     views: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 

@@ -21,6 +21,7 @@ TOUCH = Classification(
     question="Which finger touches the panel?",
     words=WORDS,
     none_label="none",
+    told_by="capacitance",
     mirrored=both_ways((f"left-{finger}", f"right-{finger}") for finger in FINGERS),
     views={
         "finger": {f"{hand}-{finger}": finger for hand in HANDS for finger in FINGERS},

@@ -102,8 +102,14 @@ def augment_camera(x_LHWC: Array, rng: Generator, config: AugmentConfig, mirror:
 
 
 def augment_measured(x_LHWC: Array, rng: Generator, config: AugmentConfig, mirror: bool) -> Array:
-    """Frames of ranges, temperatures or capacitances, noisier."""
+    """Frames of ranges or capacitances, noisier."""
     return vary_frames(_seen(x_LHWC, mirror), config.frames, rng, lit=False)
+
+
+def augment_warmth(x_LHWC: Array, rng: Generator, config: AugmentConfig, mirror: bool) -> Array:
+    """Frames of temperatures, noisier; what is covered is as warm as the background."""
+    ground = np.median(x_LHWC)
+    return np.asarray(vary_frames(_seen(x_LHWC, mirror) - ground, config.frames, rng, lit=False) + ground, np.float32)
 
 
 def _seen(x_LHWC: Array, mirror: bool) -> Array:
@@ -160,7 +166,7 @@ AUGMENTATIONS: dict[str, Callable[[Array, Generator, AugmentConfig, bool], Array
     "image": augment_brightness,
     "video": augment_brightness,
     "depth": augment_measured,
-    "thermal": augment_measured,
+    "thermal": augment_warmth,
     "capacitance": augment_measured,
     "camera": augment_camera,
     "lidar": augment_measured,

@@ -21,14 +21,13 @@ class FrameVariety:
     """By how much. `gain`: log-factor of brightness (standard deviation). `noise`: of each pixel, in spreads.
 
     `erased`: chance that a rectangle of up to a quarter of each side is covered. `shift`: how far a view moves, as a
-    share of its sides: for tasks that do not ask where things are. `flip`: chance of left for right, likewise.
+    share of its sides: for tasks that do not ask where things are.
     """
 
     gain: Amount = 0.1
     noise: Amount = 0.1
     erased: Share = 0.2
     shift: Share = 0.0
-    flip: Share = 0.0
 
 
 def vary_frames(x_LHWC: Array, variety: FrameVariety, rng: Generator, *, lit: bool) -> Array:
@@ -37,8 +36,6 @@ def vary_frames(x_LHWC: Array, variety: FrameVariety, rng: Generator, *, lit: bo
     `lit`: values are brightness and have an exposure; ranges and temperatures have none.
     """
     height, width = x_LHWC.shape[-3:-1]
-    if rng.random() < variety.flip:
-        x_LHWC = x_LHWC[..., ::-1, :]
     if variety.shift:
         reach = np.array([height, width]) * variety.shift
         down, right = np.rint(rng.uniform(-reach, reach)).astype(int)

@@ -155,7 +155,7 @@ def task_losses(answers: Answers, batch: Batch, weights: dict[str, Tensor], conf
     which, slot = answers.at.unbind(-1)
     for name, target_RLN in batch.targets.items():
         task = config.model.task(name)
-        asked = [m for m in task.modalities if m in batch.windows]
+        asked = [m for m in config.model.modalities if m in task.modalities and m in batch.windows]
         rows = torch.zeros(batch.present.shape[:2], dtype=torch.bool)
         for modality in asked:
             where = batch.windows[modality].where

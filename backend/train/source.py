@@ -175,10 +175,11 @@ class Mixture:
     def _says(self) -> dict[str, float]:
         """By task or mask, the share of draws that teach it, in units of the mean share."""
         says: dict[str, float] = {}
-        wanted = {*self.config.model.tasks, *self.config.model.masks}
         for chance, source in zip(self.chance, self.sources.values(), strict=True):
-            for name in wanted & {name for one in source.recordings for name in (*one.labels, *one.masks)}:
-                says[name] = says.get(name, 0.0) + chance
+            taught = {name for one in source.recordings for name in (*one.labels, *one.masks)}
+            for name in (*self.config.model.tasks, *self.config.model.masks):  # in order: sums round as they go
+                if name in taught:
+                    says[name] = says.get(name, 0.0) + chance
         mean = sum(says.values()) / max(len(says), 1)
         return {name: share / mean for name, share in says.items()}
 
