@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from backend.checkpoint import load_checkpoint
+from backend.data import DATASETS
 
 RESULT = Path(__file__).parent / "results" / "sharing.json"
 LESS_IS_BETTER = ("error_cm", "mae_mm", "epe_mm")
 
 
 def measured(run: Path) -> dict[str, dict[str, Any]]:
-    """By set and task, the metric of a run on the people that it held out, and who they are."""
+    """By set and task, the accuracy of a run on the people that it held out, or else the task's metric; and who."""
     held = load_checkpoint(run).record["people"]
     found: dict[str, dict[str, Any]] = {}
     for name, report in json.loads((run / "validation.json").read_text()).items():
@@ -39,6 +40,11 @@ def measured(run: Path) -> dict[str, dict[str, Any]]:
                 "people": held[name]["validation"],
             }
     return found
+
+
+def answers(dataset: str) -> tuple[str, ...]:
+    """The tasks and masks that a set is measured by."""
+    return (*DATASETS[dataset].tasks, *DATASETS[dataset].masks)
 
 
 def beside(shared: Mapping[str, Any], alone: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,6 +77,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
     everything, rows = measured(options.shared), {}
+    taught = {f"{name}/{task}" for name in load_checkpoint(options.shared).record["people"] for task in answers(name)}
     for run in options.alone:
         for name, alone in measured(run).items():
             if name not in everything:
@@ -81,6 +88,9 @@ def main() -> None:
                 )
             rows[name] = beside(everything[name], alone)
     options.out.write_text(json.dumps(rows, indent=1) + "\n")
+    for name in sorted(taught - rows.keys()):
+        why = "nobody was held out" if name not in everything else "no run of this set alone"
+        print(f"{name}: not compared, {why}")
     print("\n".join(table(rows)))
 
 

@@ -12,7 +12,7 @@ from backend.data import DATASETS, sequence
 from backend.data.recording import PARTS, Recording, Segments, Track, event_first
 from backend.data.synthetic import TRAINING_SEEDS, UNSEEN_SEEDS, scene_recording
 from backend.recipes import esc10, model_for, sp_sw_har
-from backend.train.source import Source, check_folds, faster, split
+from backend.train.source import Source, check_folds, faster, split, split_all
 from broker.errors import ConfigError, DataError
 from edge.clock import SECOND
 from edge.windows import Stream, cut
@@ -172,11 +172,14 @@ def test_a_source_cuts_what_the_model_senses_or_says_that_there_is_nothing():
     clip = Track("d", Stream("audio", "audio", "table"), t, np.ones((8_000, 1), np.int16))
     for track, config, held in (
         (recorded("imu", 50, 6), heard, "imu"),
-        (recorded("gaze", 500, 2), heard, "no imu"),
         (clip, esc10(), "audio"),
     ):
         with pytest.raises(DataError, match=f"a set: 1 recordings to train on hold {held} and no whole window; take"):
             Source([replace(both, tracks=(track,))], config)
+    known = {"activity-recognition": Segments(np.array([0, 5 * SECOND]), np.array([0]))}
+    blind = replace(both, tracks=(recorded("gaze", 500, 2),), labels=known)
+    with pytest.raises(DataError, match="sp_sw_har: nothing that it holds here is imu; take the set out"):
+        split_all(heard, {"sp_sw_har": [blind, replace(blind, person="q"), replace(blind, person="r")]})
 
 
 def test_splits_keep_a_person_on_one_side(tmp_path):

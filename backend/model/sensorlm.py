@@ -77,6 +77,8 @@ class ModelConfig:
         for task, names in self.outputs.items():
             if strangers := set(names) - set(TASKS[task].outputs):
                 raise ValueError(f"outputs.{task} has {min(strangers)!r}, which the task does not know")
+            if TASKS[task].indivisible and names != TASKS[task].outputs:
+                raise ValueError(f"outputs.{task} has {len(names)} of what the task answers as a whole; leave it out")
         for modality, options in self.encoders.items():
             known = list(inspect.signature(ENCODERS[modality]).parameters)
             for option in set(options) - set(known):
@@ -278,7 +280,10 @@ class Predictor:
 
     @torch.inference_mode()
     def decide(self, contexts: Sequence[Context]) -> list[dict[str, Answer]]:
-        """Answers by task for every context; a task whose modalities are all silent in the slot gives none."""
+        """Answers by task for every context; a task whose modalities are all silent in the slot gives none.
+
+        Nor does one whose answer a sensor gave a moment ago: it was never asked beside that in training.
+        """
         if not contexts or not self.tasks:
             return [{} for _ in contexts]
         batch = collate(contexts, self.config)
@@ -289,7 +294,7 @@ class Predictor:
             gate_BS = outputs.gate[name].cpu().numpy()
             said_B = self._answers(name, task, outputs.heads[name])
             for context, said, gate_S, found in zip(contexts, said_B, gate_BS, answers, strict=True):
-                if not task.asks(context.modalities):
+                if not task.asks(context.modalities) or task.given_by & {row.modality for row in context.rows}:
                     continue
                 weights = _attribution(context, gate_S)
                 if isinstance(task, Classification):

@@ -64,6 +64,7 @@ def _mean(value_BHW: Tensor, weight_BHW: Tensor) -> Tensor:
 DEPTH = DepthMap(
     name="depth-estimation",
     sided=True,
+    indivisible=True,
     modalities=frozenset({"image", "camera", "video", "capacitance", "gps", "imu"}),
     given_by=frozenset({"depth", "lidar"}),
     points=tuple(f"{row},{column}" for row in range(ROWS) for column in range(COLUMNS)),

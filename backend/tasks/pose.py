@@ -31,6 +31,7 @@ class Body(Regression):
 POSE = Body(
     name="pose-estimation",
     sided=True,
+    indivisible=True,
     modalities=frozenset({"imu", "image", "depth", "video", "thermal", "lidar"}),
     given_by=frozenset({"pose"}),
     points=JOINTS,

@@ -51,8 +51,8 @@ class Task:
 
     `modalities`: a decision is made only for a moment in which at least one of them delivered. `given_by`: modalities
     that hold the answer; where one is there nothing is asked, in training and in serving alike. `metric` is the key of
-    the headline in reports. `sided`: seen in a mirror the answer is another, and nobody knows which: training mirrors
-    nothing.
+    the headline in reports. `indivisible`: the head answers for all outputs or none. `sided`: seen in a mirror the
+    answer is another, and nobody knows which: training mirrors nothing.
     """
 
     name: str
@@ -61,6 +61,7 @@ class Task:
     question: str
     given_by: frozenset[str] = frozenset()
     sided: bool = False
+    indivisible: bool = False
 
     def asks(self, present: frozenset[str]) -> bool:
         """Whether there is something to decide for a moment in which these modalities delivered."""

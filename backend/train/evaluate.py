@@ -81,7 +81,9 @@ def encode(predictor: Predictor, sequences: Iterable[Sequence]) -> Encoded:
     def windows() -> Iterator[tuple[list[StreamTokens], StreamWindow]]:
         """Every window, and where its tokens belong."""
         for one in sequences:
-            seen.append(replace(one, series=tuple(replace(s, values=s.values[:0]) for s in one.series), masks={}))
+            seen.append(
+                replace(one, series=tuple(replace(s, values=s.values[:0].copy()) for s in one.series), masks={})
+            )
             found.append([])
             for moment in one.moments():
                 yield from ((found[-1], w) for w in moment.windows if w.modality in predictor.encoders)
@@ -234,6 +236,7 @@ def measure(predictor: Predictor, encoded: Encoded, name: str, outputs: tuple[st
     """The whole report on one task: all sensors, each device and each modality alone, and two floors.
 
     The floors are shuffled sensors, and always the same answer: the majority label, or the mean of the truth.
+    `never_said` are labels or points that the model does not know.
     """
     everything = decide(predictor, encoded, name, outputs)
     if not len(everything.true):
@@ -241,6 +244,8 @@ def measure(predictor: Predictor, encoded: Encoded, name: str, outputs: tuple[st
     task = TASKS[name].only(everything.outputs)
     shuffled = _figures(task, decide(predictor, encoded, name, outputs, shuffle=1))
     result = _whole(task, everything)
+    if strangers := [one for one in everything.outputs if one not in predictor.tasks[name].outputs]:
+        result["never_said"] = strangers
     if isinstance(task, Classification) and task.views:
         said, true = everything.said, everything.true
         result["views"] = {
@@ -268,7 +273,7 @@ def measure(predictor: Predictor, encoded: Encoded, name: str, outputs: tuple[st
     return {"task": name, "metric": task.metric, **result}
 
 
-def measure_mask(predictor: Predictor, sequences: Many[Sequence], name: str) -> dict[str, Any]:
+def measure_mask(predictor: Predictor, sequences: Iterable[Sequence], name: str) -> dict[str, Any]:
     """The whole report on one mask, over all cells of all frames: drawn by the model, and three floors.
 
     The floors are another frame's mask (`shuffled`), a threshold (`bicubic`), and that nothing is there (`majority`).

@@ -7,7 +7,7 @@ elsewhere); how they are computed is `evaluate` and `scores`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Sequence as Many
 from functools import partial
 from pathlib import Path
@@ -19,12 +19,12 @@ from rich.console import Console
 
 from backend.checkpoint import Checkpoint
 from backend.data import DATASETS, Dataset
-from backend.data.recording import Recording, Recordings
+from backend.data.recording import Recording, Recordings, Sequence
 from backend.model.history import StreamTokens
 from backend.model.sensorlm import Predictor
 from backend.tasks import TASKS, Classification
 from backend.train import scores
-from backend.train.evaluate import Decided, Encoded, cut_all, decide, encode, measure, measure_mask, pooled
+from backend.train.evaluate import Decided, Encoded, cut_each, decide, encode, measure, measure_mask, pooled
 from broker.errors import DataError
 
 SKIPPED_NAMES = 10
@@ -74,19 +74,28 @@ def examine_recordings(
 
     `skipped` names what the set's reader left out; recordings without a whole window are added to that.
     """
-    dataset, sequences = find_dataset(name), cut_all(recordings)
-    tasks = [t for t in dataset.tasks if t in predictor.config.tasks]
+    dataset = find_dataset(name)
     masks = [m for m in dataset.masks if m in predictor.config.masks]
+    known = [t for t in dataset.tasks if t in predictor.tasks]
+    tasks = [t for t in known if {*(dataset.tasks[t] or TASKS[t].outputs)} & {*predictor.tasks[t].outputs}]
     if not tasks + masks:
-        raise DataError(f"{name}: the checkpoint has none of its tasks ({', '.join((*dataset.tasks, *dataset.masks))})")
-    encoded = encode(predictor, sequences if tasks else ())
+        lacking = f"knows none of its labels or points of {', '.join(known)}"
+        every = ", ".join((*dataset.tasks, *dataset.masks))
+        raise DataError(f"{name}: the checkpoint {lacking if known else f'has none of its tasks ({every})'}")
+    whole: set[str] = set()
+
+    def cut() -> Iterator[Sequence]:
+        for one in cut_each(recordings):
+            whole.add(one.name)
+            yield one
+
+    encoded = encode(predictor, cut() if tasks else ())
     reports = {task: _task_report(dataset, predictor, encoded, task, dataset.tasks[task]) for task in tasks}
-    reports |= {mask: measure_mask(predictor, sequences, mask) for mask in masks}
+    reports |= {mask: measure_mask(predictor, cut(), mask) for mask in masks}
     reports = {task: report for task, report in reports.items() if report["n"]}
     if not reports:
         raise DataError(f"{name}: no labelled window of a second was found in {len(recordings)} recordings")
     first, *others = reports
-    whole = {one.name for one in sequences}
     left_out = [*skipped, *(f"{r.name} (shorter than a window)" for r in recordings if r.name not in whole)]
     result = {
         "dataset": name,

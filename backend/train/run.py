@@ -79,10 +79,15 @@ def train(
         agree(config, out)
         state = state_of(config, out)
     checkpoint = fit(state, config, splits, out, console)
+    save_checkpoint(checkpoint, out)  # whatever comes of measuring it
     validation = {name: s.validation for name, s in splits.items() if s.validation}
     reports = {}
     for name, recordings in validation.items():
-        reports[name] = examine_recordings(name, recordings, Predictor(checkpoint))
+        try:
+            reports[name] = examine_recordings(name, recordings, Predictor(checkpoint))
+        except DataError as error:
+            console.print(f"not measured on people held out: {error}", soft_wrap=True)
+            continue
         for report in (reports[name], *reports[name].get("tasks", {}).values()):
             draw_report(report, out, name)
         console.print(f"validation {name}: {figures(reports[name])}")
@@ -156,9 +161,9 @@ def _tested(
         state = state_of(config, folder)
         splits = split_all(config, found)
         checkpoint = fit(state, config, splits, folder, console)
+        save_checkpoint(checkpoint, folder)
         predictor = Predictor(checkpoint)
         measured = {n: examine_recordings(n, s.test, predictor) for n, s in splits.items() if _measurable(n)}
-        save_checkpoint(checkpoint, folder)
         _write_json(path, measured)
     reports: dict[str, dict[str, Any]] = _read_json(path, "remove it, and --resume measures again")
     for name, report in reports.items():

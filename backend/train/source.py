@@ -129,7 +129,7 @@ class Source:
         else:
             found = bool(self.cuts)
         if not found:
-            held = ", ".join(sorted(kinds)) or f"no {' or '.join(config.model.modalities)}"
+            held = ", ".join(sorted(kinds))
             raise DataError(
                 f"{', '.join(sorted({r.dataset for r in recordings}))}: {len(recordings)} recordings to train on hold "
                 f"{held} and no whole window; take the set out of `datasets`, or get longer recordings"
@@ -220,4 +220,7 @@ def split_all(config: TrainConfig, found: Mapping[str, Many[Recording]]) -> dict
     for name, one in splits.items():
         if not one.train:
             raise DataError(f"{name}: no {DATASETS[name].unit} is left to train on; use fewer folds or more data")
+        if not any(_sensed(recording, config).tracks for recording in one.train):
+            senses = " or ".join(config.model.modalities)
+            raise DataError(f"{name}: nothing that it holds here is {senses}; take the set out of `datasets`")
     return splits
