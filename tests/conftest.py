@@ -1,4 +1,4 @@
-"""What the tests share: real brokers on free ports, and the recordings that `IOTLM_DATA` points to."""
+"""What the tests share: real brokers on free ports, simulated scenes, recordings that `IOTLM_DATA` points to."""
 
 import os
 import shutil
@@ -7,10 +7,14 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from benchmarks.processes import free_port, wait_listening
+
+if TYPE_CHECKING:
+    from backend.data.recording import Recording
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests share few cores; spinning threads would starve each other
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -109,6 +113,14 @@ def postgres() -> Iterator[Postgres]:
     yield server
     server.stop()
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def scenes() -> "list[Recording]":
+    """Motion and sound of two simulated people, 24 s each."""
+    from backend.data.synthetic import TRAINING_SEEDS, scene_recording
+
+    return [scene_recording(seed, seconds=24, senses=("imu", "audio")) for seed in TRAINING_SEEDS[:2]]
 
 
 @pytest.fixture(scope="session")

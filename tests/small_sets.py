@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import soundfile
 from PIL import Image
@@ -48,6 +49,41 @@ def kinect(frames: int, seed: int) -> np.ndarray:
 def motion(samples: int) -> np.ndarray:
     """(samples, 6) 1 g along z and half a turn a second about x."""
     return np.tile(np.float64([0, 0, 1, 180, 0, 0]), (samples, 1))
+
+
+def execution(seed: int, seconds: float = 6.0) -> pa.Table:
+    """Samples of one device in the columns of sp_sw_har: seated, then walking."""
+    rng = np.random.default_rng(seed)
+    n = round(seconds * 100)
+    t = 1_700_000_000_250 + np.sort(rng.integers(0, round(seconds * 1000), n))
+    columns = ("x_acc", "y_acc", "z_acc", "x_gyro", "y_gyro", "z_gyro")
+    values = {c: rng.normal(0, 1, n).astype(np.float32) for c in columns}
+    label = ["SEATED" if i < n // 2 else "WALKING" for i in range(n)]
+    return pa.table({**values, "timestamp": t, "label": label})
+
+
+def write_sp_sw_har(root: Path, people: int = 2) -> None:
+    """In its publishers' layout: two executions of each person, and of each a file per device."""
+    for p in range(1, people + 1):
+        folder = root / "DATA" / f"s{p:02d}"
+        folder.mkdir(parents=True)
+        for run in (1, 2):
+            for d, device in enumerate(("sp", "sw")):
+                table = execution(100 * p + 10 * run + d)
+                pyarrow.csv.write_csv(table, folder / f"s{p:02d}_{run:02d}_{device}.csv")
+
+
+def write_sp_sw_har_parquet(root: Path, people: int = 2) -> None:
+    """The same samples in the curated layout: a file per person."""
+    root.mkdir()
+    for p in range(1, people + 1):
+        parts = []
+        for d, device in enumerate(("sp", "sw")):
+            for run in (1, 2):
+                table = execution(100 * p + 10 * run + d)
+                table = table.append_column("exec", pa.array([run] * len(table), pa.int8()))
+                parts.append(table.append_column("device", pa.array([device] * len(table)).dictionary_encode()))
+        pq.write_table(pa.concat_tables(parts, promote_options="default"), root / f"s{p:02d}.parquet")
 
 
 def write_utd_mhad(folder: Path) -> None:

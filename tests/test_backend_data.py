@@ -3,9 +3,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet as pq
 import pytest
 
 from backend.data import DATASETS, sequence
@@ -16,47 +13,14 @@ from backend.train.source import Source, check_folds, faster, split, split_all
 from broker.errors import ConfigError, DataError
 from edge.clock import SECOND
 from edge.windows import Stream, cut
+from tests.small_sets import write_sp_sw_har, write_sp_sw_har_parquet
 
 ACTIVITY = "activity-recognition"
-T0 = 1_700_000_000_250
-COLUMNS = ("x_acc", "y_acc", "z_acc", "x_gyro", "y_gyro", "z_gyro")
-
-
-def execution(seed: int, seconds: float = 6.0) -> pa.Table:
-    """Samples of one device in the publishers' columns: seated, then walking."""
-    rng = np.random.default_rng(seed)
-    n = round(seconds * 100)
-    t = T0 + np.sort(rng.integers(0, round(seconds * 1000), n))
-    values = {c: rng.normal(0, 1, n).astype(np.float32) for c in COLUMNS}
-    label = ["SEATED" if i < n // 2 else "WALKING" for i in range(n)]
-    return pa.table({**values, "timestamp": t, "label": label})
-
-
-def write_publishers(root: Path, people: int = 2) -> None:
-    for p in range(1, people + 1):
-        folder = root / "DATA" / f"s{p:02d}"
-        folder.mkdir(parents=True)
-        for run in (1, 2):
-            for d, device in enumerate(("sp", "sw")):
-                table = execution(100 * p + 10 * run + d)
-                pyarrow.csv.write_csv(table, folder / f"s{p:02d}_{run:02d}_{device}.csv")
-
-
-def write_parquet(root: Path, people: int = 2) -> None:
-    root.mkdir()
-    for p in range(1, people + 1):
-        parts = []
-        for d, device in enumerate(("sp", "sw")):
-            for run in (1, 2):
-                table = execution(100 * p + 10 * run + d)
-                table = table.append_column("exec", pa.array([run] * len(table), pa.int8()))
-                parts.append(table.append_column("device", pa.array([device] * len(table)).dictionary_encode()))
-        pq.write_table(pa.concat_tables(parts, promote_options="default"), root / f"s{p:02d}.parquet")
 
 
 def test_both_layouts_give_the_same_recordings(tmp_path):
-    write_publishers(tmp_path / "published")
-    write_parquet(tmp_path / "sp_sw_har")
+    write_sp_sw_har(tmp_path / "published")
+    write_sp_sw_har_parquet(tmp_path / "sp_sw_har")
     read = DATASETS["sp_sw_har"].read
     first, second, parent = read(tmp_path / "published"), read(tmp_path / "sp_sw_har"), read(tmp_path)
     assert [r.name for r in first] == [r.name for r in second] == ["s01_01", "s01_02", "s02_01", "s02_02"]
@@ -72,7 +36,7 @@ def test_both_layouts_give_the_same_recordings(tmp_path):
 def test_unusable_folders_say_what_is_wanted(tmp_path):
     with pytest.raises(DataError, match="no sp_sw_har recordings"):
         DATASETS["sp_sw_har"].read(tmp_path)
-    write_publishers(tmp_path, people=1)
+    write_sp_sw_har(tmp_path, people=1)
     path = tmp_path / "DATA/s01/s01_01_sp.csv"
     text = path.read_text()
     path.write_text(text.replace("WALKING", "FLYING"))
@@ -84,7 +48,7 @@ def test_unusable_folders_say_what_is_wanted(tmp_path):
 
 
 def test_windows_are_the_devices_own(tmp_path):
-    write_publishers(tmp_path, people=1)
+    write_sp_sw_har(tmp_path, people=1)
     recording = DATASETS["sp_sw_har"].read(tmp_path)[0]
     one = sequence(recording)
     for series, track in zip(one.series, recording.tracks, strict=True):
@@ -183,7 +147,7 @@ def test_a_source_cuts_what_the_model_senses_or_says_that_there_is_nothing():
 
 
 def test_splits_keep_a_person_on_one_side(tmp_path):
-    write_publishers(tmp_path, people=9)
+    write_sp_sw_har(tmp_path, people=9)
     recordings = DATASETS["sp_sw_har"].read(tmp_path)
     tested: list[str] = []
     for fold in range(3):
@@ -200,7 +164,7 @@ def test_splits_keep_a_person_on_one_side(tmp_path):
 
 
 def test_damaged_files_are_named_and_a_cut_last_line_is_left_out(tmp_path):
-    write_publishers(tmp_path)
+    write_sp_sw_har(tmp_path)
     read, path = DATASETS["sp_sw_har"].read, tmp_path / "DATA" / "s01" / "s01_01_sp.csv"
     whole = path.read_text()
     count = len(read(tmp_path)[0].tracks[1].t)
@@ -216,14 +180,14 @@ def test_damaged_files_are_named_and_a_cut_last_line_is_left_out(tmp_path):
         path.write_text(text)
         with pytest.raises(DataError, match=r"s01_01_sp\.csv"):
             read(tmp_path)
-    write_parquet(tmp_path / "sp_sw_har")
+    write_sp_sw_har_parquet(tmp_path / "sp_sw_har")
     (tmp_path / "sp_sw_har" / "s01.parquet").write_bytes(b"PAR1 no more")
     with pytest.raises(DataError, match=r"s01\.parquet"):
         read(tmp_path / "sp_sw_har")
 
 
 def test_folds_that_cannot_be_are_refused_before_training(tmp_path):
-    write_publishers(tmp_path, people=3)
+    write_sp_sw_har(tmp_path, people=3)
     found = {"sp_sw_har": DATASETS["sp_sw_har"].read(tmp_path)}
     with pytest.raises(ConfigError, match="--folds 30: sp_sw_har has 3 person"):
         check_folds(replace(sp_sw_har(), folds=30), found)
@@ -233,7 +197,7 @@ def test_folds_that_cannot_be_are_refused_before_training(tmp_path):
 
 
 def test_rows_that_lack_a_number_are_skipped_and_named(tmp_path):
-    write_publishers(tmp_path, people=1)
+    write_sp_sw_har(tmp_path, people=1)
     path = tmp_path / "DATA" / "s01" / "s01_01_sp.csv"
     lines = path.read_text().splitlines()
     for line, column, text in ((3, 6, ""), (5, 6, "9" * 19), (7, 0, "nan"), (9, 2, "")):

@@ -1,0 +1,68 @@
+"""The report of a checkpoint on a data set: by device and by sensor, by clip, and what was skipped."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from backend.checkpoint import Checkpoint
+from backend.model.sensorlm import Predictor, SensorModel
+from backend.recipes import model_for
+from backend.tasks import TASKS, Classification
+from backend.train.evaluate import cut_all, decide, encode
+from backend.train.examine import examine, examine_recordings, figures, summary
+from backend.train.loop import new_state
+from tests.small_runs import EVENT, motion_alone, tiny
+from tests.small_sets import read, write_sp_sw_har, written
+
+
+def test_shuffled_sensors_leave_only_chance(scenes):
+    predictor = Predictor(Checkpoint(new_state(tiny()).model))
+    encoded = encode(predictor, cut_all(scenes))
+    plain, shuffled = decide(predictor, encoded, EVENT), decide(predictor, encoded, EVENT, shuffle=1)
+    assert np.array_equal(plain.true, shuffled.true)
+    assert not np.allclose(plain.said, shuffled.said, atol=1e-3)
+    report = examine_recordings("synthetic", scenes, predictor)
+    assert report["devices"].keys() == {"all", "watch", "phone", "strap", "earbud", "anklet"}
+    assert set(report["tasks"]) == {EVENT}
+
+
+def test_clips_are_decided_whole_and_by_sensor(tmp_path):
+    """A clip is one decision of each choice of sensors, and one that has none of them is left out."""
+    recordings = read(written(tmp_path, "utd_mhad"), "utd_mhad")
+    torch.manual_seed(0)
+    predictor = Predictor(Checkpoint(SensorModel(model_for("utd_mhad")).eval()))
+    blind = [replace(r, tracks=r.tracks[:2]) for r in recordings[:2]]
+    report = examine_recordings("utd_mhad", [*blind, *recordings[2:]], predictor)
+    assert report["n"] == 6 and report["windows"]["n"] > 6
+    assert {name: one["n"] for name, one in report["sensors"].items()} == {
+        "imu": 6, "depth": 4, "skeleton": 6, "imu+depth": 6, "imu+skeleton": 6
+    }  # fmt: skip
+    assert report["tasks"]["pose-estimation"]["n"] > 6  # regressions stay by window
+    together = summary("utd_mhad", {0: [report, report]})
+    assert together["sensors"]["depth"]["accuracy"] == report["sensors"]["depth"]["accuracy"]
+
+
+def test_every_metric_has_a_word():
+    for task in (task for task in TASKS.values() if not isinstance(task, Classification)):
+        report = {"task": task.name, "metric": task.metric, task.metric: 1.0, "n": 1, "interval": {}}
+        assert "_" not in figures(report)
+
+
+def test_what_was_skipped_is_in_the_report(tmp_path):
+    write_sp_sw_har(tmp_path, people=2)
+    cut, timeless, short = (
+        tmp_path / f"DATA/s01/s01_0{run}_{device}.csv" for run, device in ((1, "sp"), (1, "sw"), (2, "sp"))
+    )
+    cut.write_text(cut.read_text().rstrip()[:-25])
+    lines = timeless.read_text().splitlines()
+    cells = lines[4].split(",")
+    timeless.write_text("\n".join([*lines[:4], ",".join([*cells[:6], "", cells[7]]), *lines[5:]]) + "\n")
+    for device in ("sp", "sw"):
+        short.with_name(f"s01_02_{device}.csv").write_text("\n".join(lines[:30]) + "\n")
+    config = motion_alone()
+    report = examine("sp_sw_har", tmp_path, Checkpoint(new_state(config).model))
+    assert report["skipped"] == {
+        "count": 3,
+        "first": ["s01_01_sw.csv sample 4 of 01_sw", "s01_01_sp.csv line 601", "s01_02 (shorter than a window)"],
+    }
