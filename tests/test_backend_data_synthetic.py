@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from backend.data import synthetic
-from backend.data.recording import SECOND, Segments, Values, sequence
+from backend.data.recording import Segments, Values, sequence
 from backend.data.synthetic import START, TRAINING_SEEDS, scene_recording
 from backend.tasks import TASKS, Classification
 from broker.modalities import MODALITIES
+from edge.clock import SECOND
 from edge.simulator import SCENES, Scene
 
 SEED = TRAINING_SEEDS[0]
@@ -98,3 +99,18 @@ def test_a_home_becomes_windows_of_every_sense_with_their_truth(home):
 def test_seeds_that_are_learned_from_and_measured_on_never_meet():
     assert not set(synthetic.TRAINING_SEEDS) & set(synthetic.UNSEEN_SEEDS)
     assert not set(range(1000)) & {*synthetic.TRAINING_SEEDS, *synthetic.UNSEEN_SEEDS}
+
+
+def test_a_touch_is_what_the_newest_frame_shows():
+    """A finger that was lifted a moment ago is none: of a share of the window a frame shows nothing."""
+    task = TASKS["touch-contact"]
+    recording = scene_recording(10_001, seconds=32, scene="touch", senses=("capacitance",))
+    track, truth = recording.tracks[0], recording.labels[task.name]
+    for shift in (0, SECOND // 3):
+        one = sequence(recording, shift)
+        label = one.majority(task.name)
+        assert (label > 0).sum() > 5 and (label == 0).sum() > 5
+        for slot in range(one.length):
+            end = (one.slot + slot) * one.hop_ns - shift + SECOND
+            t = track.t[track.t < end][-1]
+            assert label[slot] == truth.index[np.searchsorted(truth.edges, t, side="right") - 1]

@@ -93,3 +93,10 @@ def test_a_mirror_turns_pictures_over_and_with_them_the_side_that_a_ray_goes_to(
     assert np.allclose(mirrored[..., 3], plain[..., 3])
     warm = rng.random((2, 4, 4, 1), np.float32) + 290
     assert np.allclose(AUGMENTATIONS["thermal"](warm, rng, still, True), warm[..., ::-1, :])
+
+
+def test_what_covers_a_thermal_frame_is_as_warm_as_the_background():
+    warm = np.float32(np.random.default_rng(5).normal(295.0, 0.5, (3, 24, 32, 1)))
+    covered = AugmentConfig(frames=FrameVariety(noise=0.0, erased=1.0))
+    seen = AUGMENTATIONS["thermal"](warm, np.random.default_rng(6), covered, False)
+    assert (seen != warm).any() and seen.min() > 290

@@ -3,16 +3,18 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
 from backend.checkpoint import Checkpoint
-from backend.model.sensorlm import Predictor, SensorModel
+from backend.model.sensorlm import ModelConfig, Predictor, SensorModel
 from backend.recipes import model_for
 from backend.tasks import TASKS, Classification
 from backend.train.evaluate import cut_all, decide, encode
 from backend.train.examine import examine, examine_recordings, figures, summary
 from backend.train.loop import new_state
-from tests.small_runs import EVENT, motion_alone, tiny
+from broker.errors import DataError
+from tests.small_runs import ACTIVITY, EVENT, motion_alone, tiny
 from tests.small_sets import read, write_sp_sw_har, written
 
 
@@ -66,3 +68,17 @@ def test_what_was_skipped_is_in_the_report(tmp_path):
         "count": 3,
         "first": ["s01_01_sw.csv sample 4 of 01_sw", "s01_01_sp.csv line 601", "s01_02 (shorter than a window)"],
     }
+
+
+def test_labels_that_a_checkpoint_does_not_know_are_named(tmp_path):
+    recordings = read(written(tmp_path, "utd_mhad"), "utd_mhad")
+    torch.manual_seed(0)
+
+    def knowing(*labels):
+        config = ModelConfig(("imu",), (ACTIVITY,), outputs={ACTIVITY: labels})
+        return Predictor(Checkpoint(SensorModel(config).eval()))
+
+    with pytest.raises(DataError, match=f"utd_mhad: the checkpoint knows none of its labels or points of {ACTIVITY}"):
+        examine_recordings("utd_mhad", recordings, knowing("WALKING", "SEATED"))
+    report = examine_recordings("utd_mhad", recordings, knowing("WALKING", "wave", "clap"))
+    assert len(report["windows"]["never_said"]) == 25 and "wave" not in report["windows"]["never_said"]

@@ -1,6 +1,7 @@
 """`backend train` from a folder of data to a checkpoint and its report, and what it says on the way."""
 
 import io
+import os
 import re
 import subprocess
 import sys
@@ -16,10 +17,11 @@ from backend.cli import app
 from backend.model.sensorlm import ModelConfig
 from backend.tasks import TASKS
 from backend.tasks.activity import MOBILITY
+from backend.train import run
 from backend.train.examine import examine
 from backend.train.loop import new_state
 from backend.train.run import take_out_weights, train
-from broker.errors import ConfigError
+from broker.errors import ConfigError, DataError
 from tests.small_runs import ACTIVITY, QUIET, TINY, motion_alone, tiny
 from tests.small_sets import write_sp_sw_har
 
@@ -124,3 +126,43 @@ def test_the_bar_begins_without_a_loss(tmp_path):
     train(motion_alone("steps=2", "validation=0.3"), tmp_path / "data", tmp_path / "run", screen)
     assert "nan" not in screen.file.getvalue()
     assert re.search(r"loss \d\.\d{3}", screen.file.getvalue())
+
+
+def test_a_set_that_cannot_be_measured_costs_no_checkpoint(tmp_path, monkeypatch):
+    write_sp_sw_har(tmp_path / "data", people=4)
+
+    def unmeasurable(*_):
+        raise DataError("sp_sw_har: no labelled window")
+
+    monkeypatch.setattr(run, "examine_recordings", unmeasurable)
+    said = Console(file=io.StringIO(), width=200)
+    made = train(motion_alone("steps=2", "validation=0.3"), tmp_path / "data", tmp_path / "run", said)
+    assert load_checkpoint(tmp_path / "run").digest == made.digest
+    assert "not measured on people held out: sp_sw_har: no labelled window" in said.file.getvalue()
+    assert (tmp_path / "run" / "MODEL_CARD.md").is_file()
+
+
+def test_a_training_is_the_same_in_every_process():
+    """The order of a set of words changes from process to process, and sums with it."""
+    script = """
+import torch
+from backend.data.synthetic import scene_recording
+from backend.model.sensorlm import ModelConfig
+from backend.train.loop import new_state, train_step
+from backend.train.source import Mixture, Source
+from tests.small_runs import tiny
+
+torch.set_num_threads(1)
+senses, task = ("imu", "gps", "audio"), "activity-recognition"
+config = tiny(model=ModelConfig(senses, (task,)), datasets={"synthetic_drive": 1.0})
+drive = scene_recording(10_000, seconds=16, scene="drive", senses=senses)
+state, mixture = new_state(config), Mixture({"synthetic_drive": Source([drive], config)}, config)
+for _ in range(3):
+    line = train_step(state, mixture, {task: torch.ones(config.model.task(task).size)}, config)
+print(line, [float(p.double().sum()) for p in state.model.parameters()])
+"""
+    said = set()
+    for seed in "135":
+        command, hashed = [sys.executable, "-c", script], {**os.environ, "PYTHONHASHSEED": seed}
+        said.add(subprocess.run(command, env=hashed, capture_output=True, text=True, check=True).stdout)
+    assert len(said) == 1
