@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence as Many
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pydantic.dataclasses
@@ -42,9 +43,9 @@ class DropConfig:
 
 @dataclass(frozen=True)
 class Windows:
-    """All windows of one modality and shape in a batch, (n, ...); `where` (n, 3): sequence, slot and row of each."""
+    """All windows of one modality in a batch, (n, ...) by shape; `where` (n, 3): sequence, slot and row of each."""
 
-    values: Tensor
+    values: tuple[Tensor, ...]
     rate: float
     where: Tensor
 
@@ -138,8 +139,8 @@ def assemble(
     shape = (len(crops), slots, max(len(c.series) for c in crops))
     modality, placement = (np.zeros((shape[0], shape[2]), np.int64) for _ in range(2))
     quality, present = np.zeros(shape, np.float32), np.zeros(shape, bool)
-    values: dict[str, list[np.ndarray]] = {}
-    where: dict[str, list[np.ndarray]] = {}
+    values: dict[tuple[Any, ...], list[np.ndarray]] = {}
+    where: dict[tuple[Any, ...], list[np.ndarray]] = {}
     rates: dict[str, float] = {}
     unasked: list[frozenset[str]] = [frozenset()] * len(crops)
     mirrored = [False] * len(crops)
@@ -162,24 +163,21 @@ def assemble(
             x_L = series.values[start + chosen].astype(np.float32) * np.float32(series.scale)
             if own is not None:
                 x_L = AUGMENTATIONS[series.modality](x_L, rng, own, mirror)
-            values.setdefault(series.modality, []).append(x_L)
-            where.setdefault(series.modality, []).append(
-                np.stack([np.full_like(chosen, r), chosen, np.full_like(chosen, m)], -1)
-            )
+            kind = (series.modality, *x_L.shape[1:-1])
+            values.setdefault(kind, []).append(x_L)
+            where.setdefault(kind, []).append(np.stack([np.full_like(chosen, r), chosen, np.full_like(chosen, m)], -1))
             rates[series.modality] = series.rate
             modality[r, m] = config.modalities.index(series.modality)
             known = drop is None or rng.random() > drop.modality
             placement[r, m] = config.placement(series.placement) if known else 0
             quality[r, chosen, m], present[r, chosen, m] = series.quality[start + chosen], True
             m += 1
-    windows = {
-        name: Windows(
-            torch.from_numpy(_stacked(values[name])),
-            rates[name],
-            torch.from_numpy(np.concatenate(where[name])),
-        )
-        for name in values
-    }
+    windows = {}
+    for name, rate in rates.items():
+        kinds = [kind for kind in values if kind[0] == name]
+        stacked = tuple(torch.from_numpy(_stacked(values[kind])) for kind in kinds)
+        places = np.concatenate([one for kind in kinds for one in where[kind]])
+        windows[name] = Windows(stacked, rate, torch.from_numpy(places))
     rows = int(present.any((0, 1)).sum())
     about = [torch.from_numpy(a[..., :rows]) for a in (modality, placement, quality, present)]
     targets, parts = _labels(crops, slots, config, unasked, mirrored)
@@ -188,7 +186,7 @@ def assemble(
 
 
 def _stacked(values: Many[np.ndarray]) -> np.ndarray:
-    """All windows of a modality; channels that only some streams have are 0 in the others."""
+    """All windows of a modality and shape; channels that only some streams have are 0 in the others."""
     most = max(x.shape[-1] for x in values)
     padded = [np.pad(x, ((0, 0),) * (x.ndim - 1) + ((0, most - x.shape[-1]),)) for x in values]
     return np.concatenate(padded).astype(np.float32)
@@ -291,7 +289,8 @@ def answer(model: SensorModel, batch: Batch) -> Answers:
     tokens = torch.zeros(sequences, slots, rows, config.tokens, config.dim)
     quality, votes = batch.quality, {}
     for name, windows in batch.windows.items():
-        tokens_nKd, trust_n = model.encode(name, windows.values, windows.rate)
+        encoded = [model.encode(name, x, windows.rate) for x in windows.values]
+        tokens_nKd, trust_n = (torch.cat(parts) for parts in zip(*encoded, strict=True))
         index = tuple(windows.where.unbind(-1))
         tokens_nKd, trust_n = tokens_nKd.float(), trust_n.float()
         tokens = tokens.index_put(index, tokens_nKd)

@@ -113,8 +113,9 @@ def _varied(batch: Batch, config: TrainConfig, rng: np.random.Generator) -> Batc
         return batch
     sound, none = batch.windows["audio"], EVENTS.none_index
     assert none is not None
-    values, target = mix_sounds(sound.values, sound.where, batch.targets[task], none, config.augment.sound, rng)
-    windows = {**batch.windows, "audio": type(sound)(values, sound.rate, sound.where)}
+    heard = torch.cat(sound.values)
+    values, target = mix_sounds(heard, sound.where, batch.targets[task], none, config.augment.sound, rng)
+    windows = {**batch.windows, "audio": replace(sound, values=(values,))}
     targets = {**batch.targets, task: target}
     return replace(batch, windows=windows, targets=targets)
 
