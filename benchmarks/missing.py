@@ -10,43 +10,66 @@ benchmarks/results/missing.json and prints the table of the README.
 import argparse
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from backend.checkpoint import load_checkpoint
 from backend.data import DATASETS
 from backend.model.sensorlm import Predictor
 from backend.tasks import TASKS
-from backend.train.evaluate import Encoded, cut_all, decide, encode, headline
+from backend.train.evaluate import Decided, Encoded, cut_all, decide, encode, headline
 
 RESULT = Path(__file__).parent / "results" / "missing.json"
 SIMULATED = tuple(name for name, dataset in DATASETS.items() if dataset.unseen)
 
 
 def row(predictor: Predictor, encoded: Encoded, dataset: str, name: str) -> dict[str, Any] | None:
-    """The metric of one task on one simulated set, by what is missing; None where nothing of it can be answered."""
+    """The metric of one task on one simulated set, by what is missing; None where nothing of it can be answered.
+
+    Without a sense fewer moments may be answered: beside each figure stands that of all senses at the same moments.
+    """
     outputs = tuple(o for o in DATASETS[dataset].tasks[name] if o in predictor.tasks[name].outputs)
     senses = {series.modality for one in encoded.sequences for series in one.series} & set(predictor.encoders)
-    scores: dict[str, float | None] = {}
-    counts: dict[str, int] = {}
-    for without in ("", *sorted(senses - TASKS[name].given_by)):
-        found = decide(predictor, encoded, name, outputs, keep=lambda w, without=without: w.modality != without)
-        counts[without] = len(found.true)
-        task = TASKS[name].only(found.outputs)
-        scores[without] = round(headline(task, found), 4) if len(found.true) else None
-    if scores[""] is None:
+    everything = decide(predictor, encoded, name, outputs)
+    if not len(everything.true):
         return None
-    return {"metric": task.metric, "all": scores.pop(""), "n": counts.pop(""), "without": scores, "n_without": counts}
+    task = TASKS[name].only(everything.outputs)
+    without: dict[str, dict[str, Any]] = {}
+    for sense in sorted(senses - TASKS[name].given_by):
+        found = decide(predictor, encoded, name, outputs, keep=lambda w, sense=sense: w.modality != sense)
+        there = {*zip(found.recording, found.slot, strict=True)}
+        same = np.array([at in there for at in zip(everything.recording, everything.slot, strict=True)], bool)
+        without[sense] = {"n": len(found.true)}
+        if len(found.true):
+            without[sense] |= {
+                "value": round(headline(task, found), 4),
+                "all": round(headline(task, chosen(everything, same)), 4),
+            }
+    about = {"metric": task.metric, "all": round(headline(task, everything), 4), "n": len(everything.true)}
+    return {**about, "without": without}
+
+
+def chosen(decided: Decided, which_P: NDArray[np.bool_]) -> Decided:
+    """Some of the answers."""
+    arrays = ("said", "true", "person", "recording", "slot")
+    return replace(decided, **{name: getattr(decided, name)[which_P] for name in arrays})
 
 
 def table(report: Mapping[str, Any]) -> Iterator[str]:
     """Markdown: one row per task and simulated set."""
-    yield "| task | scene | metric | all senses | without |"
+    yield "| task | scene | metric | all senses | without (all senses at the same moments, where these are fewer) |"
     yield "|---|---|---|---:|---|"
     for name, sets in report["tasks"].items():
         for dataset, found in sets.items():
-            said = ", ".join(f"{of} {'-' if v is None else format(v, '.3g')}" for of, v in found["without"].items())
-            yield f"| {name} | {dataset} | {found['metric']} | {found['all']:.3g} | {said} |"
+            said = []
+            for sense, one in found["without"].items():
+                fewer = f" ({one['all']:.3g})" if 0 < one["n"] < found["n"] else ""
+                said.append(f"{sense} " + (f"{one['value']:.3g}{fewer}" if one["n"] else "nothing is asked"))
+            yield f"| {name} | {dataset} | {found['metric']} | {found['all']:.3g} | {', '.join(said)} |"
 
 
 def main() -> None:

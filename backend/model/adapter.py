@@ -1,7 +1,7 @@
 """Fusion: from the tokens of all streams, now and just before, to the logits of every task.
 
 Three ways, selectable and compared: `model` (latent queries attend to all tokens, and a gate per task weighs the
-streams), `early` (one transformer over all tokens) and `late` (each window votes, the gate mixes the votes). All of
+streams), `early` (one transformer over all tokens) and `late` (the gate averages the windows, each by itself). All of
 them report one weight per row, which serving publishes as attribution. Nothing here knows of labels or of seconds.
 """
 

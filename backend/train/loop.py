@@ -86,7 +86,7 @@ def train_step(state: State, mixture: Mixture, weights: dict[str, Tensor], confi
         group["lr"] = rate
     crops = mixture.draw(rng)
     batch = assemble(crops, config.slots, config.model, rng, config.augment, config.drop, config.varied)
-    batch = _varied(batch, config, rng)
+    batch = _with_sounds_mixed(batch, config, rng)
     losses = mask_losses(state.model, batch)
     if batch.targets and batch.present.any():
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
@@ -106,7 +106,7 @@ def train_step(state: State, mixture: Mixture, weights: dict[str, Tensor], confi
     return {**line, **said, "loss": float(total.detach()), "grad_norm": float(norm)}
 
 
-def _varied(batch: Batch, config: TrainConfig, rng: np.random.Generator) -> Batch:
+def _with_sounds_mixed(batch: Batch, config: TrainConfig, rng: np.random.Generator) -> Batch:
     """The batch with sounds laid over each other."""
     task = EVENTS.name
     if "audio" not in batch.windows or task not in batch.targets:
