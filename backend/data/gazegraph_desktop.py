@@ -2,7 +2,7 @@
 citation).
 
 8 people wore a Pupil Core at 30 Hz, 5 minutes for each activity. Gaze is x, y as shares of the scene camera's
-picture, and may leave it. Recordings carry no time and start at `ORIGIN`.
+picture, and may leave it; the publishers' y goes up, as Pupil's does, and is turned to go down. Recordings carry no time and start at `ORIGIN`.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ def _recording(path: Path, label: str) -> Recording:
     if not len(gaze):
         raise DataError(f"{path}: {activity} has no samples; get it again")
     t = at_rate(len(gaze), RATE)
-    track = Track("glasses", Stream("gaze", "gaze", "head"), t, gaze.astype(np.float32))
+    looked_at = np.stack([gaze[:, 0], 1.0 - gaze[:, 1]], -1).astype(np.float32)  # Pupil's y goes up, ours down
+    track = Track("glasses", Stream("gaze", "gaze", "head"), t, looked_at)
     labels = {TASK.name: throughout(t, TASK.outputs.index(label))}
     return Recording(f"{path.stem}_{activity}", SET.name, path.stem, (track,), labels)

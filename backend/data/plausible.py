@@ -207,7 +207,7 @@ TASK_RULES: dict[str, tuple[Rule, ...]] = {
 }
 """By task, for its truth (n, D), NaN where unknown."""
 
-WITHOUT_GRAVITY = frozenset({"eyemu", "dip_imu"})
+WITHOUT_GRAVITY = frozenset({"eyemu"})
 """Data sets whose publishers took gravity out of acceleration."""
 
 
