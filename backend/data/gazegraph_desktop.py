@@ -2,7 +2,8 @@
 citation).
 
 8 people wore a Pupil Core at 30 Hz, 5 minutes for each activity. Gaze is x, y as shares of the scene camera's
-picture, and may leave it; the publishers' y goes up, as Pupil's does, and is turned to go down. Recordings carry no time and start at `ORIGIN`.
+picture, and may leave it; the publishers' y goes up, as Pupil's does, and is turned to go down. Recordings carry no
+time and start at `ORIGIN`.
 """
 
 from __future__ import annotations
