@@ -85,7 +85,7 @@ def load_checkpoint(where: Path | str | None = None) -> Checkpoint:
     try:
         config = json.loads((folder / "config.json").read_text())
         weights = load_file(folder / "model.safetensors")
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise CheckpointError(f"checkpoint {folder}: {error.filename or error} is missing; train one first") from error
     except (ValueError, SafetensorError) as error:
         raise CheckpointError(f"checkpoint {folder}: unreadable ({error}); train it again") from error

@@ -66,6 +66,8 @@ def test_a_broken_checkpoint_says_what_is_wrong(saved, tmp_path):
         load_checkpoint(folder)
     with pytest.raises(CheckpointError, match="missing"):
         load_checkpoint(tmp_path / "nowhere")
+    with pytest.raises(CheckpointError, match="missing"):
+        load_checkpoint(folder / "config.json")
 
 
 def test_the_bundled_checkpoint_is_small_whole_and_described():
