@@ -173,9 +173,18 @@ class Unpacked:
         self.file.close()
 
 
-@lru_cache(maxsize=_UNPACKED)
 def unpacked(path: Path, name: str) -> Unpacked:
     """An array of an npz file, unpacked into TMPDIR; the file is gone as soon as nobody holds it."""
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        raise DataError(f"{path}: is not there; is the set complete?") from None
+    return _unpacked(path, name, there.st_mtime_ns, there.st_size)
+
+
+@lru_cache(maxsize=_UNPACKED)
+def _unpacked(path: Path, name: str, changed_ns: int, size: int) -> Unpacked:
+    """Kept by when the file was changed and how large it is, too: another one may take its place."""
     with _opened(path) as archive, _member(path, archive, name) as stream:
         try:
             file = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as what is returned)
