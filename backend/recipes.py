@@ -19,12 +19,10 @@ from pydantic.dataclasses import dataclass
 from backend.choices import CHECKED, Amount, Count, LessThanAll, Positive, Share, build, one_of
 from backend.data import DATASETS
 from backend.data.recording import PARTS
-from backend.model.adapter import PLACEMENTS
 from backend.model.encoders import ENCODERS, build_encoder
 from backend.model.sensorlm import ModelConfig
 from backend.tasks import MASKS, TASKS, Classification
-from backend.tasks.activity import ACTIONS, MOBILITY
-from backend.tasks.events import SOUNDS
+from backend.tasks.activity import ACTIONS
 from backend.train.augment import AugmentConfig, GazeVariety
 from backend.train.augment_frames import FrameVariety
 from backend.train.batch import DropConfig
@@ -173,27 +171,10 @@ def esc10() -> TrainConfig:
 
 
 def bundled() -> TrainConfig:
-    """Motion and sound, real and simulated, of data whose licence permits it: the checkpoint that the package has."""
-    tasks = ("activity-recognition", "event-detection")
-    labels = {"activity-recognition": tuple(MOBILITY), "event-detection": ("none", *SOUNDS)}
-    return TrainConfig(
-        "bundled",
-        {"sp_sw_har": 1.5, "esc10": 1.2, "synthetic": 0.6},
-        ModelConfig(("imu", "audio"), tasks, outputs=labels, placements=PLACEMENTS[:8]),
-        steps=1500,
-        crops=24,
-        slots=6,
-        overlay=0.4,
-        smoothing=0.05,
-        validation=0.1,
-    )
-
-
-def all_senses() -> TrainConfig:
-    """All tasks and modalities, from recordings whose licence permits it and the simulator."""
+    """All tasks and modalities, of data whose licence permits it and the simulator: the checkpoint of the package."""
     datasets = {"sp_sw_har": 1.6, "esc10": 1.5, "synthetic": 0.7, "synthetic_drive": 0.5, "synthetic_touch": 0.85}
     return TrainConfig(
-        "all-senses",
+        "bundled",
         datasets,
         model_for(*datasets),
         steps=3800,
@@ -382,7 +363,6 @@ RECIPES: dict[str, Callable[[], TrainConfig]] = {
     "sp-sw-har": sp_sw_har,
     "esc10": esc10,
     "bundled": bundled,
-    "all-senses": all_senses,
     "utd-mhad": utd_mhad,
     "utd-mhad-actions": utd_mhad_actions,
     "eyemu-gaze": eyemu_gaze,

@@ -10,6 +10,7 @@ from backend.cli import app
 from backend.model.sensorlm import ModelConfig, SensorModel
 from backend.tasks import TASKS, Classification
 from broker.errors import CheckpointError
+from broker.modalities import MODALITIES
 
 SMALL = {"imu": {"width": 16, "blocks": 1}}
 
@@ -72,7 +73,8 @@ def test_a_broken_checkpoint_says_what_is_wrong(saved, tmp_path):
 
 def test_the_bundled_checkpoint_is_small_whole_and_described():
     checkpoint = load_checkpoint()
-    assert set(checkpoint.model.config.tasks) <= set(TASKS)
+    assert set(checkpoint.model.config.tasks) == set(TASKS)
+    assert set(checkpoint.model.config.modalities) == set(MODALITIES)
     classifications = {name for name, task in TASKS.items() if isinstance(task, Classification)}
     assert set(checkpoint.temperatures) == set(checkpoint.thresholds) == classifications & set(checkpoint.model.tasks)
     assert sum(path.stat().st_size for path in PRETRAINED.glob("*")) <= 32 * 2**20
@@ -108,8 +110,9 @@ def test_info_tells_a_newcomer_what_a_checkpoint_decides(saved):
     shown = CliRunner().invoke(app, ["info"], env={"COLUMNS": "100"}).output
     bundled = load_checkpoint()
     words = {word.strip(",") for word in shown.split()}
-    labels = {label for task in bundled.model.tasks.values() for label in task.labels}
-    assert labels | set(bundled.model.tasks) | {"imu", "audio"} <= words
+    chosen = [task for task in bundled.model.tasks.values() if isinstance(task, Classification)]
+    labels = {label for task in chosen for label in task.labels}
+    assert labels | set(bundled.model.tasks) | set(bundled.encoders) <= words
     assert {f"{threshold:g}" for threshold in bundled.thresholds.values()} <= words
     assert {bundled.digest, "sp_sw_har", "esc10", "synthetic", "BY", "4.0"} <= words
     shown = CliRunner().invoke(app, ["info", str(folder)]).output

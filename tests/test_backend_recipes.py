@@ -73,7 +73,7 @@ def test_a_saved_configuration_comes_back(name):
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_data_are_read(tmp_path, setting, complaint):
-    common = ["train", "--recipe", "all-senses", "--data", str(tmp_path), "--out", str(tmp_path / "out")]
+    common = ["train", "--recipe", "bundled", "--data", str(tmp_path), "--out", str(tmp_path / "out")]
     error = CliRunner().invoke(app, [*common, "--set", setting]).exception
     assert isinstance(error, ConfigError)
     assert complaint in str(error)

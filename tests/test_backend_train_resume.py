@@ -153,7 +153,7 @@ def test_an_overwritten_run_leaves_nothing_behind(tmp_path):
 def test_ctrl_c_while_data_are_loaded_says_that_nothing_is_lost(tmp_path):
     """Simulated people take long to make."""
     one = ('datasets={"synthetic": 1}', 'model.tasks=["activity-recognition"]')
-    command = backend_train("all-senses", tmp_path, tmp_path / "out", *one)
+    command = backend_train("bundled", tmp_path, tmp_path / "out", *one)
     assert interrupted(command, None) == f"interrupted; no step was saved; {GOES_ON}"
     assert set(contents(tmp_path / "out")) == {"train.json"}  # so that it does
 

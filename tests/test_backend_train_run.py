@@ -86,7 +86,7 @@ def test_weights_of_the_loss_leave_no_trace_in_probabilities():
     ],
 )
 def test_flags_that_make_no_sense_together_are_refused(tmp_path, flags, complaint):
-    common = ["train", "--recipe", "all-senses", "--data", str(tmp_path), "--out", str(tmp_path / "out")]
+    common = ["train", "--recipe", "bundled", "--data", str(tmp_path), "--out", str(tmp_path / "out")]
     error = CliRunner().invoke(app, [*common, *flags]).exception
     assert isinstance(error, ConfigError)
     assert complaint in str(error)

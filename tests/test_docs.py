@@ -11,6 +11,7 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
+from backend.model.encoders import build_encoder
 from backend.serve.config import ServeConfig
 from benchmarks.senses import table
 from edge.config import EdgeConfig
@@ -113,3 +114,6 @@ def test_every_setting_is_written_down_and_no_other(kind: type[BaseModel], docum
 def test_the_table_of_senses_is_the_measured_one():
     report = json.loads((ROOT / "benchmarks" / "results" / "senses.json").read_text())
     assert "\n".join(table(report)) in (ROOT / "README.md").read_text()
+    for modality, measured in report["senses"].items():
+        encoder = build_encoder(modality, {"tokens": 4, "dim": 128})
+        assert sum(p.numel() for p in encoder.parameters()) == measured["parameters"], f"{modality} was measured before"
