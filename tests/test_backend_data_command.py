@@ -66,7 +66,7 @@ def test_the_list_says_what_is_there(tmp_path):
     assert "not there; https://personal.utdallas.edu" in absent
     assert any(line.startswith("eyemu_gaze: ") and "p00.npz: cannot be read as npz" in line for line in lines)
     (home,) = [line for line in lines if " synthetic " in line]
-    assert "32 seeds, 32 recordings, 2048 s, generated" in home
+    assert "64 seeds, 64 recordings, 4096 s, generated" in home
 
 
 def test_simulated_sets_hold_what_the_list_says():

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from backend.data import files
@@ -92,3 +94,17 @@ def test_rays_and_depth_maps_are_those_of_a_pinhole():
     pixels = np.float64([[0, 0], [1.4, 1.4], [1, 0], [63, 47], [64.5, 3], [5, 5]])
     found = depth_map(pixels, np.float64([3, 1, 2, 7, 9, -1]), (48, 64)).reshape(24, 32)
     assert found[0, 0] == 2.0 and found[23, 31] == 7.0 and np.isfinite(found).sum() == 2
+
+
+def test_words_in_the_place_of_numbers_are_named(tmp_path):
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"level": ["1,5", "2"], "label": [1, 2], "good": [1.0, 2.0]}), path)
+    with pytest.raises(DataError, match=r"t\.parquet: column level is string, and no numbers; get it again"):
+        files.read_table(path, ("good", "level"))
+    with pytest.raises(DataError, match="column label is int64, and no words"):
+        files.read_table(path, ("good",), ("label",))
+    write_npz(tmp_path / "a.npz", finger=np.array(["thumb"]), hand=np.int8(1))
+    with pytest.raises(DataError, match=r"a\.npz: finger is <U5, and no numbers"):
+        files.read_npz(tmp_path / "a.npz", "finger")
+    with pytest.raises(DataError, match="hand has 0 rows, not 1"):
+        files.check_rows(tmp_path / "a.npz", 1, hand=files.read_npz(tmp_path / "a.npz", "hand")[0])

@@ -37,7 +37,7 @@ every_set = pytest.mark.parametrize("name", SETS)
 def nothing_unpacked():
     """Copies share their path with other tests' copies of other content."""
     yield
-    files._unpacked.cache_clear()
+    files.unpacked.cache_clear()
 
 
 def touch(recordings: Recordings) -> None:
@@ -83,7 +83,7 @@ def test_damaged_files_are_named(tmp_path, name):
         for damaged in (b"", b"not what it says", data[: len(data) // 2]):
             if path.suffix in (".flac", ".wav") and len(damaged) > 100:
                 continue  # a sound that was cut short is a shorter sound
-            files._unpacked.cache_clear()
+            files.unpacked.cache_clear()
             for cache in (rgbd_7scenes._picture, rgbd_7scenes._sampled, kitti_samples._scan):
                 cache.cache_clear()
             thermal_rgb_pairs._image.cache_clear(), thermal_rgb_pairs._thermal.cache_clear()
@@ -101,13 +101,6 @@ def test_recordings_travel_to_other_processes(tmp_path, name):
         again = pickle.loads(pickle.dumps(recording.tracks))
         for a, b in zip(recording.tracks, again, strict=True):
             assert np.array_equal(a.values[-1:], b.values[-1:])
-
-
-def test_a_file_that_was_replaced_is_read_anew(tmp_path):
-    path = tmp_path / "f.npz"
-    for value, rows in ((0, 3), (7, 4)):
-        np.savez(path, image=np.full((rows, 2, 2), value))
-        assert (files.frames(path, "image")[:] == value).all()
 
 
 # --- utd_mhad --------------------------------------------------------------------------------------------------------

@@ -77,6 +77,10 @@ def natural(path: Path) -> tuple[tuple[int, str], ...]:
     return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name))
 
 
+NUMBERS = "biuf"
+"""Kinds of numpy's number types."""
+
+
 class Lazy:
     """An array that reads rows when they are used: `shape`, `dtype`, indexing by rows, and `numpy.asarray`.
 
@@ -135,9 +139,13 @@ def _picture_rows(
 
 
 def read_npz(path: Path, *names: str) -> list[Array]:
-    """These arrays of an npz file, whole. Raises DataError for a file or an array that is missing or damaged."""
+    """These arrays of numbers, whole. Raises DataError for a file or an array that is missing or damaged."""
     with _opened(path) as archive:
-        return [_array(path, archive, name) for name in names]
+        found = [_array(path, archive, name) for name in names]
+    for name, array in zip(names, found, strict=True):
+        if array.dtype.kind not in NUMBERS:
+            raise DataError(f"{path}: {name} is {array.dtype}, and no numbers; get it again")
+    return found
 
 
 def npz_names(path: Path) -> list[str]:
@@ -173,18 +181,9 @@ class Unpacked:
         self.file.close()
 
 
+@lru_cache(maxsize=_UNPACKED)
 def unpacked(path: Path, name: str) -> Unpacked:
     """An array of an npz file, unpacked into TMPDIR; the file is gone as soon as nobody holds it."""
-    try:
-        there = path.stat()
-    except FileNotFoundError:
-        raise DataError(f"{path}: is not there; is the set complete?") from None
-    return _unpacked(path, name, there.st_mtime_ns, there.st_size)
-
-
-@lru_cache(maxsize=_UNPACKED)
-def _unpacked(path: Path, name: str, changed_ns: int, size: int) -> Unpacked:
-    """Kept by when the file was changed and how large it is, too: another one may take its place."""
     with _opened(path) as archive, _member(path, archive, name) as stream:
         try:
             file = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as what is returned)
@@ -242,8 +241,9 @@ def _header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
 def check_rows(path: Path, rows: int, **arrays: Array | Lazy) -> None:
     """Raise DataError unless all arrays have `rows` rows: a file whose parts disagree is damaged."""
     for name, array in arrays.items():
-        if len(array) != rows:
-            raise DataError(f"{path}: {name} has {len(array)} rows, not {rows}; get it again")
+        there = array.shape[0] if array.shape else 0
+        if there != rows:
+            raise DataError(f"{path}: {name} has {there} rows, not {rows}; get it again")
 
 
 def check_shape(path: Path, name: str, array: Array | Lazy, *cell: int) -> None:
@@ -253,15 +253,16 @@ def check_shape(path: Path, name: str, array: Array | Lazy, *cell: int) -> None:
         raise DataError(f"{path}: {name} is {' x '.join(map(str, array.shape))}, not {wanted}; get it again")
 
 
-def read_table(path: Path, columns: Iterable[str]) -> dict[str, Array]:
-    """Columns of a parquet file as arrays of equal length: numbers (NaN where there is none), or strings and None.
+def read_table(path: Path, numbers: Iterable[str], words: Iterable[str] = ()) -> dict[str, Array]:
+    """Columns of a parquet file as arrays of equal length: numbers (NaN where there is none), and strings and None.
 
-    Raises DataError for a file or a column that is missing or damaged.
+    Raises DataError for a file or a column that is missing, damaged or of the other kind.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    wanted = list(columns)
+    numbers = list(numbers)
+    wanted = [*numbers, *words]
     try:
         there = pq.read_schema(path).names
         missing = [column for column in wanted if column not in there]
@@ -275,7 +276,12 @@ def read_table(path: Path, columns: Iterable[str]) -> dict[str, Array]:
         raise DataError(f"{path}: cannot be read as parquet ({reason}); remove it or get it again") from None
     if not table.num_rows:
         raise DataError(f"{path}: has no rows; remove it or get it again")
-    return {column: table[column].to_numpy() for column in wanted}
+    found = {column: table[column].to_numpy() for column in wanted}
+    for column in wanted:
+        if (found[column].dtype.kind in NUMBERS) != (column in numbers):
+            kind = "numbers" if column in numbers else "words"
+            raise DataError(f"{path}: column {column} is {table[column].type}, and no {kind}; get it again")
+    return found
 
 
 def read_picture(path: Path, mode: str | None, size: tuple[int, int] | None = None) -> Array:

@@ -50,7 +50,7 @@ def recordings(root: Path) -> Recordings:
     Raises DataError where the file is missing or damaged, or a label is none of `CHORES`.
     """
     path = SET.find(root) / "htad.parquet"
-    table = read_table(path, (*SOUND, *MOTION, "class"))
+    table = read_table(path, (*SOUND, *MOTION), ("class",))
     sound, motion = (np.stack([table[name] for name in names], -1) for names in (SOUND, MOTION))
     if not (np.isfinite(sound).all() and np.isfinite(motion).all()):
         raise DataError(f"{path}: a feature is no number; get it again")

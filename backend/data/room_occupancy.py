@@ -39,7 +39,7 @@ def recordings(root: Path) -> Recordings:
     Raises DataError where the file is missing or damaged.
     """
     path = SET.find(root) / "occupancy.parquet"
-    table = read_table(path, (*ROOM, "Date", "Room_Occupancy_Count"))
+    table = read_table(path, (*ROOM, "Room_Occupancy_Count"), ("Date",))
     measured, people = np.stack([table[name] for name in ROOM], -1), table["Room_Occupancy_Count"]
     if not (np.isfinite(measured).all() and np.isin(people, range(len(PEOPLE))).all()):
         raise DataError(f"{path}: a measurement is no number, or a count none of 0 to 3; get it again")

@@ -47,7 +47,7 @@ def recordings(root: Path) -> Recordings:
     Raises DataError where nothing is found, or the file cannot be read.
     """
     path = SET.find(root) / "d6t.parquet"
-    table = read_table(path, (*PIXELS, "pec_ok", "dt_ms", "time", "room", "volunteer", "posture", "file"))
+    table = read_table(path, (*PIXELS, "pec_ok", "dt_ms"), ("time", "room", "volunteer", "posture", "file"))
     wanted = (table["room"] == "bedroom") & np.isin(table["posture"], [str(i + 1) for i in range(len(LABELS))])
     edges = np.flatnonzero(np.concatenate([[True], table["file"][1:] != table["file"][:-1], [True]]))
     spans = [(a, b) for a, b in pairwise(edges) if wanted[a]]
