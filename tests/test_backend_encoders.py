@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from backend.checkpoint import PRETRAINED
 from backend.model.encoders import ENCODERS, build_encoder
 from backend.model.frames import TOUCH, FrameEncoder, TouchView, unspiked
+from backend.model.sensorlm import ModelConfig
 from backend.model.tracks import GazeEncoder, GpsEncoder, PoseEncoder
 from backend.model.trunk import Encoder, pools
 from broker.errors import CheckpointError
@@ -416,6 +417,7 @@ def test_a_grid_of_ones_own_is_part_of_who_an_encoder_is():
         ("depth", {"size": [48.0, 64]}, "give height and width"),
         ("gps", {"rate": 1.0}, "1 Hz and 1 s make 1 points in time; a series has at least 4"),
         ("gaze", {"channels": 29}, r"channels 29; give a number in 2\.\.28"),
+        ("image", {"channels": 4}, r"channels 4; give a number in 3\.\.3"),
         ("lidar", {"seize": 1}, "'seize'; remove that option"),
         ("smell", {}, "has no encoder; known: audio, camera"),
     ],
@@ -423,6 +425,23 @@ def test_a_grid_of_ones_own_is_part_of_who_an_encoder_is():
 def test_options_that_make_no_encoder_are_named(modality, options, words):
     with pytest.raises(CheckpointError, match=words):
         build_encoder(modality, options)
+
+
+@pytest.mark.parametrize(
+    ("modality", "own"),
+    [
+        ("imu", "width, blocks, dropout"),
+        ("audio", "bands, width, dropout"),
+        ("lidar", "size, width, dropout"),
+        ("video", "size, width, dropout"),
+        ("features", "width, dropout"),
+    ],
+)
+def test_a_model_names_the_options_that_an_encoder_takes(modality, own):
+    known = f"rate, window_s, hop_s, tokens, dim, channels, {own}"
+    for stranger in ("wings", "options"):
+        with pytest.raises(ValueError, match=rf"encoders.{modality} has no '{stranger}'; options: {known} \["):
+            ModelConfig(encoders={modality: {stranger: 2}})
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from backend.model.trunk import Encoder, block
+from backend.model.trunk import Encoder, EncoderOptions, block
 
 FRAME = 512
 """Samples of one spectral frame: 32 ms at 16 kHz, a line every 31 Hz."""
@@ -115,23 +116,12 @@ class AudioEncoder(Encoder):
     """Sound of a quarter of a second or more at 16 kHz, full scale 1, to K tokens."""
 
     modality = "audio"
-    channels = 1
-    units = "full scale"
 
     def __init__(
-        self,
-        *,
-        rate: float = 16000.0,
-        window_s: float = 1.0,
-        hop_s: float = 0.5,
-        tokens: int = 4,
-        dim: int = 128,
-        bands: int = 64,
-        width: int = 16,
-        dropout: float = 0.2,
+        self, *, bands: int = 64, width: int = 16, dropout: float = 0.2, **options: Unpack[EncoderOptions]
     ) -> None:
-        super().__init__(rate=rate, window_s=window_s, hop_s=hop_s, tokens=tokens, dim=dim)
-        self.spectrum = LogMel(bands, rate)
+        super().__init__(**options)
+        self.spectrum = LogMel(bands, self.rate)
         self.masks = Masks()
         widths = [1, width, 2 * width, 4 * width, 8 * width, 8 * width]
         layers: list[nn.Module] = []
@@ -140,11 +130,11 @@ class AudioEncoder(Encoder):
         # Channels last: twice as fast on a CPU, in training and in the trunk alike.
         self.trunk = nn.Sequential(*layers).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.dropout = nn.Dropout(dropout)
-        self.attend = nn.Conv2d(8 * width, tokens, 1)
-        self.out = nn.Linear(8 * width, dim)
-        self.level = nn.Linear(2, dim)
-        self.part = nn.Parameter(torch.randn(tokens, dim) * 0.02)
-        self.norm = nn.LayerNorm(dim)
+        self.attend = nn.Conv2d(8 * width, self.tokens, 1)
+        self.out = nn.Linear(8 * width, self.dim)
+        self.level = nn.Linear(2, self.dim)
+        self.part = nn.Parameter(torch.randn(self.tokens, self.dim) * 0.02)
+        self.norm = nn.LayerNorm(self.dim)
 
     def tokens_of(self, x_BTC: Tensor) -> Tensor:
         """(B, K, d) from (B, T, 1), full scale 1."""

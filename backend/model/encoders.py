@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from backend.model.audio import AudioEncoder
@@ -16,7 +17,7 @@ from backend.model.frames import (
 )
 from backend.model.series import ImuEncoder
 from backend.model.tracks import GazeEncoder, GpsEncoder, PoseEncoder
-from backend.model.trunk import Encoder
+from backend.model.trunk import Encoder, EncoderOptions
 from backend.model.video import VideoEncoder
 from broker.errors import CheckpointError
 
@@ -35,6 +36,12 @@ ENCODERS: dict[str, type[Encoder]] = {
     "lidar": LidarEncoder,
     "features": FeaturesEncoder,
 }
+
+
+def options_of(modality: str) -> list[str]:
+    """Names of the options that an encoder takes: those of every encoder, then its own."""
+    own = inspect.signature(ENCODERS[modality]).parameters.values()
+    return [*EncoderOptions.__annotations__, *(one.name for one in own if one.kind is one.KEYWORD_ONLY)]
 
 
 def build_encoder(modality: str, options: dict[str, Any]) -> Encoder:

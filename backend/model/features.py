@@ -6,10 +6,12 @@ encoder serves them all. It knows neither names nor units.
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import torch
 from torch import Tensor, nn
 
-from backend.model.trunk import Encoder, compressed, fitted
+from backend.model.trunk import Encoder, EncoderOptions, compressed, fitted
 from broker.modalities import READABLE
 
 
@@ -19,26 +21,15 @@ class FeaturesEncoder(Encoder):
     modality = "features"
     size = READABLE["features"].size
 
-    def __init__(
-        self,
-        *,
-        rate: float = 0.0,
-        window_s: float = 0.0,
-        hop_s: float = 0.0,
-        tokens: int = 4,
-        dim: int = 128,
-        channels: int = 0,
-        width: int = 128,
-        dropout: float = 0.3,
-    ) -> None:
-        super().__init__(rate=rate, window_s=window_s, hop_s=hop_s, tokens=tokens, dim=dim, channels=channels)
+    def __init__(self, *, width: int = 128, dropout: float = 0.3, **options: Unpack[EncoderOptions]) -> None:
+        super().__init__(**options)
         self.layers = nn.Sequential(
             nn.Linear(2 * self.channels, width),
             nn.ReLU(),
             nn.Dropout(dropout),
-            nn.Linear(width, tokens * dim),
+            nn.Linear(width, self.tokens * self.dim),
         )
-        self.norm = nn.LayerNorm(dim)
+        self.norm = nn.LayerNorm(self.dim)
 
     def tokens_of(self, x: Tensor) -> Tensor:
         """(B, K, d) from (B, 1, 1, C)."""

@@ -9,6 +9,7 @@ its frames, as rays.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from torch.nn import functional as F
 
 from backend.model.trunk import (
     Encoder,
+    EncoderOptions,
     Gather,
     Layout,
     PictureTrunk,
@@ -52,18 +54,9 @@ class FrameEncoder(Encoder):
     closer: type[TouchView] | None = None
 
     def __init__(
-        self,
-        *,
-        rate: float = 0.0,
-        window_s: float = 0.0,
-        hop_s: float = 0.0,
-        tokens: int = 4,
-        dim: int = 128,
-        size: Sequence[int] = (),
-        width: int = 0,
-        dropout: float = 0.1,
+        self, *, size: Sequence[int] = (), width: int = 0, dropout: float = 0.1, **options: Unpack[EncoderOptions]
     ) -> None:
-        super().__init__(rate=rate, window_s=window_s, hop_s=hop_s, tokens=tokens, dim=dim)
+        super().__init__(**options)
         self.size = sides(self.modality, size)
         drawn, levels = (made.shape[1] for made in self.picture(torch.zeros(1, self.channels, *self.size)))
         self.trunk = PictureTrunk(drawn, self.size, width or self.width, wraps=self.wraps)
@@ -71,8 +64,8 @@ class FrameEncoder(Encoder):
         self.near = self.closer() if self.closer else None
         levels += self.near.features if self.near else 0
         along = len(self.trunk.place) - 2  # an elevation, which no token prefers
-        self.layout = Layout(self.trunk.channels, self.trunk.place.shape[1], tokens, dim)
-        self.gather = Gather(self.trunk.channels, F.pad(compass(tokens), (along, 0)), levels, dim)
+        self.layout = Layout(self.trunk.channels, self.trunk.place.shape[1], self.tokens, self.dim)
+        self.gather = Gather(self.trunk.channels, F.pad(compass(self.tokens), (along, 0)), levels, self.dim)
 
     def picture(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         """The picture (B, F, H, W) of frames in the modality's units, and their level (B, L), both of about one."""

@@ -6,7 +6,6 @@ event rules or the store. One code path, `History` rows -> `collate` -> `fuse`, 
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Self, cast
@@ -22,7 +21,7 @@ from backend.answer import Answer, Decision, Estimation
 from backend.choices import CHECKED, Count, LessThanAll, build, different, one_of
 from backend.model.adapter import FUSIONS, PLACEMENTS, Adapter, FuseBatch
 from backend.model.contact import ContactDecoder
-from backend.model.encoders import ENCODERS, build_encoder
+from backend.model.encoders import ENCODERS, build_encoder, options_of
 from backend.model.history import SLOTS_OF_CONTEXT, Context, StreamTokens
 from backend.model.trunk import Encoder
 from backend.moment import StreamWindow
@@ -80,7 +79,7 @@ class ModelConfig:
             if TASKS[task].indivisible and names != TASKS[task].outputs:
                 raise ValueError(f"outputs.{task} has {len(names)} of what the task answers as a whole; leave it out")
         for modality, options in self.encoders.items():
-            known = list(inspect.signature(ENCODERS[modality]).parameters)
+            known = options_of(modality)
             for option in set(options) - set(known):
                 raise ValueError(f"encoders.{modality} has no {option!r}; options: {', '.join(known)}")
         return self

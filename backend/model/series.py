@@ -7,12 +7,13 @@ lies or stands). Offset and scale, which a convolution forgets, come back as sta
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from backend.model.trunk import Encoder, fitted
+from backend.model.trunk import Encoder, EncoderOptions, fitted
 from broker.errors import CheckpointError
 
 STANDARD_GRAVITY = 9.80665
@@ -48,19 +49,9 @@ class SeriesEncoder(Encoder):
     """
 
     def __init__(
-        self,
-        *,
-        rate: float = 0.0,
-        window_s: float = 0.0,
-        hop_s: float = 0.0,
-        tokens: int = 4,
-        dim: int = 128,
-        channels: int = 0,
-        width: int = 48,
-        blocks: int = 2,
-        dropout: float = 0.15,
+        self, *, width: int = 48, blocks: int = 2, dropout: float = 0.15, **options: Unpack[EncoderOptions]
     ) -> None:
-        super().__init__(rate=rate, window_s=window_s, hop_s=hop_s, tokens=tokens, dim=dim, channels=channels)
+        super().__init__(**options)
         if self.samples < SHORTEST:
             raise CheckpointError(
                 f"encoder of {self.modality!r}: {self.rate:g} Hz and {self.window_s:g} s make {self.samples} points in "
@@ -70,12 +61,12 @@ class SeriesEncoder(Encoder):
         self.stem = nn.Conv1d(seen, width, 5, padding=2, bias=False)
         self.norm0 = nn.BatchNorm1d(width)
         self.blocks = nn.ModuleList(Residual(width, 5, dropout) for _ in range(blocks))
-        self.out = nn.Linear(2 * width, dim)
+        self.out = nn.Linear(2 * width, self.dim)
         self.scaled = nn.BatchNorm1d(8 * told)
         self.statistics = nn.Sequential(
-            nn.Linear(8 * told, 2 * dim), nn.ReLU(), nn.Dropout(dropout), nn.Linear(2 * dim, dim)
+            nn.Linear(8 * told, 2 * self.dim), nn.ReLU(), nn.Dropout(dropout), nn.Linear(2 * self.dim, self.dim)
         )
-        self.norm = nn.LayerNorm(dim)
+        self.norm = nn.LayerNorm(self.dim)
 
     def views(self, x_BTC: Tensor) -> tuple[Tensor, Tensor]:
         """What the convolutions see (B, T, S), and that of which the statistics tell (B, T, F)."""

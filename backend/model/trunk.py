@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
+from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -26,12 +27,24 @@ APART = 2.0
 """How strongly a token prefers its own side before it has learned anything: nepers from middle to edge."""
 
 
+class EncoderOptions(TypedDict, total=False):
+    """What every encoder may be told: the type of the `**options` that a subclass hands on to `Encoder`."""
+
+    rate: float
+    window_s: float
+    hop_s: float
+    tokens: int
+    dim: int
+    channels: int
+
+
 class Encoder(nn.Module):
     """Base of all encoders.
 
-    A subclass sets `modality` and implements `tokens_of(x) -> (B, K, d)`; `forward` is what gets exported. `rate` (Hz),
-    `window_s` and `hop_s` (s) are the grid in time that windows lie on; what is 0 is the modality's own. `channels` are
-    the class's, else as many as the modality may have. Raises CheckpointError for channels that it does not have.
+    A subclass sets `modality` and implements `tokens_of(x) -> (B, K, d)`; `forward` is what gets exported. Its
+    constructor names its own options, and hands on those of every encoder: `rate` (Hz), `window_s` and `hop_s` (s) are
+    the grid in time that windows lie on; what is 0 is the modality's own. `channels` are the class's, else as many as
+    the modality may have. Raises CheckpointError for channels that it does not have.
     """
 
     modality: str

@@ -7,13 +7,14 @@ not over each frame, so that light that goes on stays an event; what changed sin
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from backend.model.frames import average, centred
-from backend.model.trunk import APART, Encoder, Gather, Layout, PictureTrunk, fitted, sides, ticks
+from backend.model.trunk import APART, Encoder, EncoderOptions, Gather, Layout, PictureTrunk, fitted, sides, ticks
 
 DRAWN = 4
 LEVELS = 5
@@ -38,26 +39,17 @@ class VideoEncoder(Encoder):
     modality = "video"
 
     def __init__(
-        self,
-        *,
-        rate: float = 0.0,
-        window_s: float = 0.0,
-        hop_s: float = 0.0,
-        tokens: int = 4,
-        dim: int = 128,
-        size: Sequence[int] = (),
-        width: int = 8,
-        dropout: float = 0.1,
+        self, *, size: Sequence[int] = (), width: int = 8, dropout: float = 0.1, **options: Unpack[EncoderOptions]
     ) -> None:
-        super().__init__(rate=rate, window_s=window_s, hop_s=hop_s, tokens=tokens, dim=dim)
+        super().__init__(**options)
         self.size = sides(self.modality, size)
         self.trunk = PictureTrunk(DRAWN, self.size, width)
         self.over_time = nn.Sequential(OverTime(self.trunk.channels, 1), OverTime(self.trunk.channels, 2))
         self.dropout = nn.Dropout(dropout)
-        self.layout = Layout(self.trunk.channels, self.trunk.place.shape[1], tokens, dim)
+        self.layout = Layout(self.trunk.channels, self.trunk.place.shape[1], self.tokens, self.dim)
         # As the parts of a series: the first token begins early in the clip, the last one late.
-        towards_K = APART * torch.linspace(-1.0, 1.0, tokens)
-        self.gather = Gather(self.trunk.channels, F.pad(towards_K[:, None], (0, 2)), LEVELS, dim)
+        towards_K = APART * torch.linspace(-1.0, 1.0, self.tokens)
+        self.gather = Gather(self.trunk.channels, F.pad(towards_K[:, None], (0, 2)), LEVELS, self.dim)
 
     def picture(self, x_BCTHW: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 4, T, H, W): colours around their mean, and how much brighter a frame is than the one before; (B, 5)."""
