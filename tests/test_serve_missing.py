@@ -194,6 +194,28 @@ def test_a_sense_that_comes_late_or_falls_silent_breaks_no_episode_and_no_estima
     assert runs[0] == runs[1]
 
 
+def test_what_only_a_silent_sense_told_of_ends_once_while_the_others_go_on():
+    """The microphone stops after six slots; others go on for ten seconds, over a restart at any time."""
+    moments = [replace(moment, site=KEY.site, group=KEY.group) for moment in scene("home")[0]]
+    still = tuple(window for window in moments[-1].windows if window.modality == "imu")
+    for i in range(1, 21):
+        t0 = moments[SLOTS - 1].t0 + i * HOP
+        windows = tuple(replace(window, t0=t0) for window in still)
+        moments.append(Moment(KEY.site, KEY.group, moments[SLOTS - 1].slot + i, t0, windows))
+    for restarts in ((), range(len(moments))):
+        engine, told = Engine(predictor(), {}, new_metrics(), hop_ns=HOP, update_s=0.0), []
+        for i, moment in enumerate(moments):
+            outcome = engine.process([Closed(KEY, moment, (), "complete")])
+            told += [(i, event) for event in outcome.events if event.task == "event-detection"]
+            if i in restarts:
+                engine = Engine(predictor(), outcome.groups, new_metrics(), hop_ns=HOP, update_s=0.0)
+        (_, start), (at, end) = told
+        assert (start.phase, end.phase, end.episode, end.label) == ("start", "end", start.id, start.label)
+        assert (at, end.time) == (SLOTS - 1 + 11, iso(ending(moments[SLOTS - 1])))
+        assert engine.process([Closed(KEY, None, (), "gone")]).events  # of what the watch tells, and of nothing else
+        assert not engine._groups[KEY].episodes.finish(*KEY)
+
+
 class Turned(ManualClock):
     """A clock that the test turns; who sleeps on it waits for that."""
 
