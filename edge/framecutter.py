@@ -6,6 +6,7 @@ they are converted and resized (`edge.frames`) once, when a window first shows t
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,11 @@ class FrameCutter:
     """Shows the newest frame within each window, resized to the stream's size.
 
     A window without a frame is not made. Quality is 1 - a / 2, at least 0.5, of a frame that is a seconds old at the
-    window's end. A frame that comes a little before its predecessor is taken to be as late as that; a clock that steps
-    back by more than a window starts a new run. Of all frames only the newest is kept, as it came.
+    window's end. A frame that comes more than a window after the last one, as that did after its own predecessor, is a
+    slow camera's: the windows that it is in show it, and are made at once. Live, they would else wait for the next
+    frame until their moment has closed without them. A frame that comes a little before its predecessor is taken to be
+    as late as that; a clock that steps back by more than a window starts a new run. Of all frames only the newest is
+    kept, as it came.
     """
 
     def __init__(self, stream: Stream, scale: float = 1.0) -> None:
@@ -38,8 +42,10 @@ class FrameCutter:
         self._ranges = stream.modality in RANGES
         # A window from t0 on shows frames from t0 - early to t0 + late, and is certain once one at t0 + wait was seen.
         self._early, self._late, self._wait = 0, stream.window_ns - 1, stream.window_ns
+        self._pause = stream.window_ns  # frames of a slow camera are further apart than this
         self._t: Times = np.empty(0, np.int64)
         self._next = 0  # start of the next window
+        self._paused = False  # before the newest frame
         self._kept: dict[int, NDArray[Any]] = {}  # frames as they came, by their place in _t ...
         self._shown: dict[int, NDArray[np.float32] | None] = {}  # ... and, once a window shows them, only resized
         self._source: Rows = _NOTHING  # where the others are, in row _origin + place
@@ -62,10 +68,11 @@ class FrameCutter:
             if starts_run:
                 yield from self.flush()
                 self._next = self._start(int(times[0]))
-            self._source, self._origin = values, first - len(self._t)
-            self._t = np.concatenate([self._t, times])
-            yield from self._cut(int(self._t[-1]) - self._wait)
-            self._keep(self._needed())
+            for place, part, wait in self._parts(times):
+                self._source, self._origin = values, first + place - len(self._t)
+                self._t = np.concatenate([self._t, part])
+                yield from self._cut(int(self._t[-1]) - wait)
+                self._keep(self._needed())
 
     def flush(self) -> list[Window]:
         """End the run: the windows that waited for a newer frame. Afterwards a new run may start."""
@@ -74,13 +81,25 @@ class FrameCutter:
         return windows
 
     def _forget(self) -> None:
-        self._t, self._next = np.empty(0, np.int64), 0
+        self._t, self._next, self._paused = np.empty(0, np.int64), 0, False
         self._kept, self._shown = {}, {}
         self._source, self._origin = _NOTHING, 0
 
     def _start(self, t: int) -> int:
         """Start of the first window that a frame at `t` may be in."""
         return up(t - self._late, self.stream.hop_ns)
+
+    def _parts(self, times: Times) -> Iterator[tuple[int, Times, int]]:
+        """A run's next frames in parts that end with a slow camera's: place of the first, times, and for how long the
+        windows of the last one wait for others.
+        """
+        gaps = np.diff(times, prepend=self._t[-1:] if len(self._t) else times[:1])
+        paused = np.concatenate([[self._paused], gaps > self._pause])
+        self._paused = bool(paused[-1])
+        slow = paused[1:] & paused[:-1]
+        for first, end in pairwise([0, *(np.flatnonzero(slow) + 1).tolist(), len(times)]):
+            if first < end:
+                yield first, times[first:end], 0 if slow[end - 1] else self._wait
 
     def _cut(self, until: int) -> Iterator[Window]:
         """Windows that start by `until`."""
@@ -146,6 +165,7 @@ class ClipCutter(FrameCutter):
         self._early = round(_REACH_STEPS * step)
         self._wait = int(self._points[-1])
         self._late = self._wait + self._early
+        self._pause = _NEVER  # one frame is no clip
 
     def _window(self, t0: int) -> Window | None:
         stream, points = self.stream, t0 + self._points

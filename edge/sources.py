@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 _BESIDE_SAMPLES = 16 << 10  # bytes of a frame that are no samples, at most
 _CLOCK_WAS_WRONG_NS = 60 * SECOND
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0  # between a sensor's failure and the next attempt to open it
+_VAIN_NS = 10 * SECOND  # of samples without a window are told
 
 Done = Callable[[str], int | None]
 """Event time (ns UTC) of the newest stored window of a stream; None before the first."""
@@ -131,6 +132,8 @@ class SensorSource:
         self._stream, self._sensor, self._encoder, self._clock = stream, sensor, encoder, clock
         self._metrics, self._host_facts = metrics or Metrics(), host_facts
         self._name = f"{site}/{device}/{stream.name}"
+        self._newest: int | None = None  # sample, ns UTC
+        self._vain_ns, self._told = 0, False  # of samples since the newest window
 
     @property
     def streams(self) -> tuple[StreamInfo, ...]:
@@ -147,12 +150,34 @@ class SensorSource:
             newest = None  # or a device that once believed in a far future would be silent until then
         cutter = cutter_for(self._stream)
         async for reading in self._sensor.readings():
-            for window in cutter.push(reading):
+            windows = cutter.push(reading)
+            self._note_vain(reading, windows)
+            for window in windows:
                 if newest is None or window.t0 > newest:
                     yield self._stream.name, self.frame(window)
         for window in cutter.flush():
             if newest is None or window.t0 > newest:
                 yield self._stream.name, self.frame(window)
+
+    def _note_vain(self, reading: Reading, windows: list[Window]) -> None:
+        """Say so, once, when a live sensor's samples come and come and make no window. A recording is judged whole."""
+        if not len(reading.t):
+            return
+        newest = int(reading.t[-1])
+        step = min(max(newest - (self._newest or newest), 0), SECOND)  # an outage is not in vain
+        self._newest, self._vain_ns = newest, 0 if windows or self.patient else self._vain_ns + step
+        if self._vain_ns >= _VAIN_NS and not self._told:
+            self._told = True
+            log.warning("stream %s: its samples make no window: %s", self._stream.name, self._need())
+
+    def _need(self) -> str:
+        """What windows of this kind take, as an answer to why there are none."""
+        row = self._stream.row
+        if row.axes == ("time",):
+            return f"{row.name} takes {row.min_rate:g} finite samples a second or more, for half of a window at least"
+        if "time" in row.axes:
+            return f"they show less than half of every clip; of a camera this slow make an image, not a {row.name}"
+        return "over half of the numbers in every frame are not finite"
 
     def frame(self, window: Window) -> Frame:
         """One window as it travels; epoch and numbers are the spool's to give."""

@@ -385,6 +385,31 @@ def run_is_past(receiver):
     return len([1 for _, _, name, _ in receiver.accepted if name == "other"]) == 40
 
 
+@pytest.mark.parametrize(
+    ("modality", "every_s", "shape", "words"),
+    [
+        ("video", 1.0, (1, 8, 8, 3), "its samples make no window: they show less than half .* make an image"),
+        ("video", 0.4, (1, 8, 8, 3), None),
+        ("imu", 0.2, (1, 6), "its samples make no window: imu takes 25 finite samples a second"),
+        ("image", 30.0, (1, 8, 8, 3), None),
+    ],
+)
+async def test_samples_that_make_no_window_are_told_once_with_a_remedy(modality, every_s, shape, words, caplog):
+    class Slow:
+        def __init__(self):
+            self.modality = modality
+
+        async def readings(self):
+            for i in range(150):
+                yield Reading(np.array([START + round(i * every_s * 10**9)]), np.zeros(shape, np.float32))
+
+    source = SensorSource("s", "d", Stream("cam", modality, "room"), Slow(), ManualClock(START))
+    made = [frame async for _, frame in source.frames(lambda name: None)]
+    assert bool(made) == (words is None)
+    assert len(caplog.records) == (words is not None)
+    assert words is None or re.search(f"stream cam: {words}", caplog.records[0].message)
+
+
 async def test_a_setting_that_can_never_work_is_an_error_at_the_start():
     clock = ManualClock(START)
     with pytest.raises(ConfigError, match="cannot be opened"):

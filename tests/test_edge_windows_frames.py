@@ -129,8 +129,13 @@ def nearest_frames(t: np.ndarray, t0: int) -> tuple[list[int | None], float]:
     return picks, sum(pick is not None for pick in picks) / 8
 
 
+def is_slow(t: np.ndarray, i: int) -> bool:
+    """Whether a frame comes more than a window after its predecessor, as that does after its own."""
+    return bool(i >= 2 and (np.diff(t[i - 2 : i + 1]) > SECOND).all())
+
+
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**32), st.sampled_from([2.0, 5.0, 12.0, 40.0]), st.integers(1, 60))
+@given(st.integers(0, 2**32), st.sampled_from([0.5, 2.0, 5.0, 12.0, 40.0]), st.integers(1, 60))
 def test_frames_and_clips_are_those_of_the_rule(seed, rate, n):
     rng = np.random.default_rng(seed)
     t = T0 + np.cumsum(rng.exponential(SECOND / rate, n).astype(np.int64) + 1)
@@ -141,7 +146,7 @@ def test_frames_and_clips_are_those_of_the_rule(seed, rate, n):
         inside = np.flatnonzero((t >= t0) & (t < t0 + SECOND))
         assert (t0 in frames) == (len(inside) > 0)
         if len(inside):
-            assert frames[t0].values[0, 0, 0] == inside[-1]
+            assert frames[t0].values[0, 0, 0] == next((i for i in inside if is_slow(t, i)), inside[-1])
         picks, quality = nearest_frames(t, t0)
         assert (t0 in clips) == (quality >= 0.5)
         if quality >= 0.5:
@@ -192,6 +197,25 @@ def test_a_window_comes_as_soon_as_a_frame_makes_it_certain(stream, rate, latest
             after = (moment - window.t0) / SECOND - stream.window_s
             assert after <= latest + 1e-6
             assert after >= -1 / stream.rate
+
+
+@pytest.mark.parametrize("every_s", [1.1, 2.0, 5.0, 600.0])
+def test_each_frame_of_a_slow_camera_makes_its_windows_when_it_comes(every_s):
+    cutter, t = cutter_for(IMAGE), times(1 / every_s, 6 * every_s, T0 + 100_000_000)
+    for i, moment in enumerate(t):
+        windows = cutter.push(Reading(np.array([moment]), numbered(6)[i : i + 1]))
+        if i >= 2:  # two pauses running make a camera slow; by the third frame those before have theirs, too
+            newest, windows = moment // HALF * HALF, windows[-2:] if i == 2 else windows
+            assert [(w.t0, w.values[0, 0, 0]) for w in windows] == [(newest - HALF, i), (newest, i)]
+            assert [w.quality for w in windows] == [1 - (w.t0 + SECOND - moment) / SECOND / 2 for w in windows]
+    assert cutter.flush() == []
+
+
+def test_frames_that_come_in_bursts_are_shown_as_before():
+    """A pause before a burst makes no camera slow: windows wait for their newest frame."""
+    t = np.concatenate([times(10, 1.0), times(10, 1.0, T0 + 5 * SECOND), times(10, 1.0, T0 + 10 * SECOND)])
+    shown = {(w.t0 - T0) / SECOND: w.values[0, 0, 0] for w in cut(IMAGE, t, numbered(30))}
+    assert [shown[start] for start in (0, 4.5, 5, 9.5, 10)] == [9, 14, 19, 24, 29]
 
 
 def test_flush_gives_what_waits_and_a_new_run_may_start():

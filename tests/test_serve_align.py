@@ -170,6 +170,21 @@ def test_silence_closes_what_is_open_and_then_ends_a_group_that_left():
     assert bench.wait(99.0) == []
 
 
+def test_a_group_that_is_online_and_silent_for_long_is_gone_once_also_after_a_restart():
+    running, restarted = Bench(), Bench(closed={KEY: 0})
+    for bench in (running, restarted):
+        bench.online("a"), bench.online("b")
+        for slot in (1, 2):
+            bench.window("a", slot), bench.window("b", slot)
+            assert bench.wait(29.9) == []
+            assert shape(bench.wait(0.2)) == [(None, (), "gone")]
+            assert bench.wait(99.0) == []
+    silent = Bench(closed={KEY: 0})
+    silent.online("a")
+    assert silent.wait(29.9) == []
+    assert shape(silent.wait(0.2)) == [(None, (), "gone")]
+
+
 def test_a_restart_remembers_what_is_closed():
     bench = Bench(closed={KEY: 5})
     bench.online("a"), bench.online("b")

@@ -79,6 +79,26 @@ def moment(slot: int) -> Moment:
     return Moment("s", "home", slot, slot * HOP, (window,))
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+def test_an_episode_whose_sense_falls_silent_ends_once_while_others_go_on(restarts: bool):
+    """It lasted until the last decision, and is the same event whoever finds that none came: others' moments, the next
+    decision, or silence of the whole group.
+    """
+    episodes, ends, states = new_episodes(), [], []
+    for slot in range(40):
+        if restarts:
+            episodes = new_episodes(json.loads(json.dumps(episodes.state())))
+        decisions = {"event-detection": decision(*RAIN)} if slot < 4 else {}
+        ends += [(slot, event) for event in episodes.step(moment(slot), decisions) if event.phase == "end"]
+        states.append(json.loads(json.dumps(episodes.state())))
+    ((slot, end),) = ends
+    assert slot == 14  # the first that begins more than 5 s after the last decision's window did
+    assert (end.label, end.time, end.confidence, end.attribution) == ("rain", iso(3 * HOP + S), 0.0, {})
+    asked_again = new_episodes(states[3]).step(moment(20), {"event-detection": decision(*RAIN)})
+    assert [end] == asked_again == new_episodes(states[3]).finish("s", "home")
+    assert new_episodes(states[-1]).finish("s", "home") == []
+
+
 def random_decisions(seed: int, count: int) -> list[Decision]:
     chance, found, label = random.Random(seed), [], "none"
     for _ in range(count):

@@ -1,7 +1,8 @@
-"""Streams that are not there, come or go: answers degrade and never break, and what has been answered stays."""
+"""Streams that are not there, come, go or are slow: answers degrade and never break, and what was answered stays."""
 
-from collections.abc import Iterator
-from dataclasses import replace
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
@@ -18,12 +19,18 @@ from backend.model.history import Context, History, StreamTokens
 from backend.model.sensorlm import Predictor, SensorModel, collate
 from backend.moment import Moment
 from backend.recipes import model_for
-from backend.serve.align import Closed, GroupKey
+from backend.serve.align import Aligner, Closed, Grouping, GroupKey
 from backend.serve.engine import Engine
 from backend.serve.events import ending, iso
+from backend.serve.ingest import Ingest
 from backend.tasks import TASKS, Regression
-from edge.clock import SECOND
+from broker.messages import Status, encode_frame
+from broker.topics import FrameTopic
+from edge.clock import SECOND, ManualClock
+from edge.sensors import Reading
 from edge.simulator import SCENES
+from edge.sources import SensorSource
+from edge.windows import Stream, cut
 from tests.serving import HOP, T0, new_metrics, senses_checkpoint
 
 SLOTS = 6
@@ -185,3 +192,113 @@ def test_a_sense_that_comes_late_or_falls_silent_breaks_no_episode_and_no_estima
         for message in (*events, *estimates):
             assert all(np.isfinite(value) for value in message.attribution.values())
     assert runs[0] == runs[1]
+
+
+def test_what_only_a_silent_sense_told_of_ends_once_while_the_others_go_on():
+    """The microphone stops after six slots; others go on for ten seconds, over a restart at any time."""
+    moments = [replace(moment, site=KEY.site, group=KEY.group) for moment in scene("home")[0]]
+    still = tuple(window for window in moments[-1].windows if window.modality == "imu")
+    for i in range(1, 21):
+        t0 = moments[SLOTS - 1].t0 + i * HOP
+        windows = tuple(replace(window, t0=t0) for window in still)
+        moments.append(Moment(KEY.site, KEY.group, moments[SLOTS - 1].slot + i, t0, windows))
+    for restarts in ((), range(len(moments))):
+        engine, told = Engine(predictor(), {}, new_metrics(), hop_ns=HOP, update_s=0.0), []
+        for i, moment in enumerate(moments):
+            outcome = engine.process([Closed(KEY, moment, (), "complete")])
+            told += [(i, event) for event in outcome.events if event.task == "event-detection"]
+            if i in restarts:
+                engine = Engine(predictor(), outcome.groups, new_metrics(), hop_ns=HOP, update_s=0.0)
+        (_, start), (at, end) = told
+        assert (start.phase, end.phase, end.episode, end.label) == ("start", "end", start.id, start.label)
+        assert (at, end.time) == (SLOTS - 1 + 11, iso(ending(moments[SLOTS - 1])))
+        assert engine.process([Closed(KEY, None, (), "gone")]).events  # of what the watch tells, and of nothing else
+        assert not engine._groups[KEY].episodes.finish(*KEY)
+
+
+class Turned(ManualClock):
+    """A clock that the test turns; who sleeps on it waits for that."""
+
+    async def sleep(self, seconds: float) -> None:
+        due = self._now + round(seconds * SECOND)
+        while self._now < due:
+            await asyncio.sleep(0)
+
+    def turn(self, seconds: float) -> None:
+        self._now += round(seconds * SECOND)
+
+
+@dataclass
+class Regular:
+    """A live sensor that gives some samples every so often; `given` are its readings so far."""
+
+    modality: str
+    clock: Turned
+    every_s: float
+    shape: tuple[int, ...]
+    given: list[Reading] = field(default_factory=list)
+
+    async def readings(self) -> AsyncIterator[Reading]:
+        while True:
+            await self.clock.sleep(self.every_s)
+            ages_s = np.linspace(self.every_s, 0, self.shape[0], endpoint=False)
+            t = self.clock.now() - np.rint(ages_s * SECOND).astype(np.int64)
+            self.given.append(Reading(t + round(ages_s[-1] * SECOND), np.full(self.shape, 0.5, np.float32)))
+            yield self.given[-1]
+
+
+async def live(seconds: float, *sensors: Regular) -> list[tuple[float, float, Closed]]:
+    """What a backend closes of a group whose devices have a sensor each: after how many seconds it came, and closed."""
+    clock = sensors[0].clock
+    ingest = Ingest({}, new_metrics(), lambda window: None, clock.now)
+    grouping = Grouping({KEY.group: [sensor.modality for sensor in sensors]})
+    came: dict[int, float] = {}
+    closed: list[tuple[float, float, Closed]] = []
+
+    def now_s() -> float:
+        return (clock.now() - T0) / SECOND
+
+    aligner = Aligner(grouping, {}, hop_ns=HOP, lateness_s=1.0, idle_s=5.0, clock=now_s)
+
+    def note(found: list[Closed]) -> None:
+        closed.extend((came[min(r.t0 for r in one.receipts)], now_s(), one) for one in found)
+
+    async def be(device: str, sensor: Regular) -> None:
+        source = SensorSource(KEY.site, device, Stream(device, sensor.modality, "room"), sensor, clock)
+        note(aligner.status(KEY.site, device, Status("online", "e", source.streams, "0", "")))
+        seq = 0
+        async for name, frame in source.frames(lambda name: None):
+            seq += 1
+            payload = encode_frame(replace(frame, epoch="e", seq=seq))
+            _, _, accepted = ingest.take(FrameTopic(KEY.site, device, name), payload)
+            came.setdefault(frame.t0, now_s())
+            note(aligner.add(accepted))
+
+    devices = [asyncio.create_task(be(sensor.modality, sensor)) for sensor in sensors]
+    for _ in range(round(seconds * 10)):
+        clock.turn(0.1)
+        for _ in range(4):
+            await asyncio.sleep(0)
+        note(aligner.tick())
+    for device in devices:
+        device.cancel()
+    await asyncio.gather(*devices, return_exceptions=True)
+    return closed
+
+
+@pytest.mark.parametrize("every_s", [0.5, 1.0, 1.5, 2.0, 5.0, 30.0])
+async def test_a_camera_however_slow_joins_its_group_live_as_it_does_offline(every_s: float):
+    clock = Turned(T0)
+    camera, watch = Regular("image", clock, every_s, (1, 48, 64, 3)), Regular("imu", clock, 0.1, (5, 6))
+    closed = [at for at in await live(8 * every_s + 4, camera, watch) if at[2].moment]
+    fused = {
+        window.t0: window.quality for *_, one in closed for window in one.moment.windows if window.modality == "image"
+    }
+    t, values = np.concatenate([r.t for r in camera.given]), np.concatenate([r.values for r in camera.given])
+    offline = {window.t0: window.quality for window in cut(Stream("image", "image", "room"), t, values)}
+    known = t[2] - SECOND  # the third frame shows that a camera is slow
+    newest = max(one.moment.t0 for *_, one in closed)
+    assert {at: fused[at] for at in fused if at > known} == {at: offline[at] for at in offline if known < at <= newest}
+    assert len(fused) >= 10
+    alone = [then - came for came, then, one in closed if one.moment.t0 > known and one.moment.t0 not in fused]
+    assert max(alone, default=0.0) <= 1.0 + 0.1 + 1e-6  # the lateness, and a tick of the clock: for nobody longer

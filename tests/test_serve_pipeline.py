@@ -24,7 +24,7 @@ from broker import topics
 from broker.errors import ConfigError
 from broker.link import Link, Message, MqttLink
 from broker.memory import Faults, MemoryBroker, MemoryLink
-from broker.messages import Estimate, Event, Frame, decode_estimate, decode_event, encode_json
+from broker.messages import Estimate, Event, Frame, decode_estimate, decode_event, encode_frame, encode_json
 from edge.clock import SECOND
 from tests.serving import HOP, T0, Device, imu_frame, new_metrics, small_model, status
 
@@ -194,6 +194,35 @@ async def test_events_wait_for_the_broker(tmp_path: Path):
             await asyncio.sleep(0.2)
             assert store.unpublished == 0
             assert subscriber._inbox.empty()
+
+
+async def test_an_episode_of_a_device_that_is_online_and_silent_ends_once_also_after_restarts(tmp_path: Path):
+    broker, store, model = MemoryBroker(), Store(f"sqlite:///{tmp_path}/s.db"), small_model()
+    flags = {"idle_s": 0.2, "lateness_s": 0.1, "max_wait_s": 2.0}
+
+    def last() -> Event:
+        return store.events(0, 1000)[-1]
+
+    async with MemoryLink(broker) as link, asyncio.timeout(60):
+        await link.publish(topics.status("s", "watch"), encode_json(status()), retain=True)
+        async with serving(MemoryLink(broker), store, model, **flags):
+            while sum(committed(store).values()) < 20:
+                for frame in recording(1, 20):
+                    await link.publish(topics.frames("s", "watch", "imu"), encode_frame(frame))
+                await asyncio.sleep(0.1)
+            going_on = last()
+            assert going_on.phase != "end"
+        async with serving(MemoryLink(broker), store, model, **flags):
+            while last().phase != "end":
+                await asyncio.sleep(0.02)
+            end = last()
+        assert (end.episode, end.offset) == (going_on.episode, going_on.offset + 1)
+        assert (end.time, end.confidence, end.attribution) == (iso(T0 + 19 * HOP + SECOND), 0.0, {})
+        async with serving(MemoryLink(broker), store, model, **flags) as pipeline:
+            while not all(group.gone for group in pipeline.aligner._groups.values()):
+                await asyncio.sleep(0.02)
+            await asyncio.sleep(0.2)
+    assert last() == end
 
 
 async def test_an_estimate_is_told_while_it_is_new(tmp_path: Path):

@@ -58,8 +58,8 @@ class Closed:
     """What is to be committed together: a moment, or None for windows that belong to no moment.
 
     `by` is complete, watermark, overdue or idle; without a moment late, unusable, unfollowed (more groups than the
-    limit), twice (the moment has this stream's window), or `gone`: the group's devices are all offline and silent, so
-    its episodes are over.
+    limit), twice (the moment has this stream's window), or `gone`: nothing has come from the group for long, so its
+    episodes are over.
     """
 
     group: GroupKey
@@ -130,7 +130,9 @@ class Aligner:
         max_wait_s: wall time, if longer than the lateness, that a moment waits for a stream that keeps delivering, but
             is behind. Replays faster than life need a little of it. It frees a device whose clock is ahead of its
             group's: its unacknowledged frames fill its sender's window, and none of its own can open that again.
-        idle_s: wall time without any window after which a group's moments close.
+        idle_s: wall time without any window after which a group's moments close, and it is gone. While one of its
+            devices is online, it is gone after `max_wait_s` if that is longer: what the device kept while it was cut
+            off would go on where it stopped.
         clock: monotonic seconds.
         max_groups: groups kept at most; further ones are not followed.
         notices: where a person is told why a stream's windows lead to nothing.
@@ -210,11 +212,12 @@ class Aligner:
         """What closes because wall time has passed."""
         now, closed = self._clock(), []
         for key, group in self._groups.items():
-            idle = now - group.active >= self._idle_s
+            silent_s = now - group.active
             if group.open:
+                idle = silent_s >= self._idle_s
                 closed += [self._finish(key, group, slot, "idle") for slot in sorted(group.open)] if idle else []
                 closed += self._close(key, group)
-            elif idle and not group.gone and not group.awaited:
+            elif not group.gone and silent_s >= max(self._idle_s, self._max_wait_s if group.awaited else 0.0):
                 group.gone = True
                 closed.append(Closed(key, None, (), "gone"))
         return closed

@@ -1,7 +1,7 @@
 """From decisions about single moments to events of episodes: start, update, end.
 
-A pure function of the decisions and their event times: threshold, hysteresis and cool-down come from the task's
-rule, nothing from the wall clock. The state is plain data, so that the store can commit it with the decisions it
+A pure function of the decisions and of event time: threshold, hysteresis and cool-down come from the task's rule,
+nothing from the wall clock. The state is plain data, so that the store can commit it with the decisions it
 has seen. The module refuses to know about the wire, the store and how a decision was made.
 """
 
@@ -20,7 +20,7 @@ from broker.modalities import MODALITIES
 from edge.clock import SECOND
 
 BREAK_NS = 5_000_000_000
-"""An episode does not bridge a longer time without decisions."""
+"""An episode does not bridge a longer time without decisions, of event time."""
 _MAX_FACTS, _MAX_NAME = 128, 256  # what a message may carry
 
 
@@ -74,7 +74,7 @@ def step(
     """
     changes = []
     if t0 - track.last_t0 > BREAK_NS:
-        changes += finish(track, t0)
+        changes += finish(track)
     _count(track, rule, none_label, decision, t0)
     if track.label and track.weak >= rule.min_windows:
         changes.append(Change("end", track.label, decision.probs[track.label], t0, end, track.began))
@@ -89,12 +89,12 @@ def step(
     return changes
 
 
-def finish(track: Track, t0: int) -> list[Change]:
-    """End what is on because no decisions follow it; it lasted until the last one. `t0` identifies the end."""
+def finish(track: Track) -> list[Change]:
+    """End what is on because no decisions follow it: it lasted until the last one, whoever finds that out."""
     track.run_label, track.run, track.weak = "", 0, 0
     if not track.label:
         return []
-    change = Change("end", track.label, 0.0, t0, track.last_end, track.began)
+    change = Change("end", track.label, 0.0, track.last_t0 + 1, track.last_end, track.began)
     track.ended[track.label], track.label = track.last_end, ""
     return [change]
 
@@ -141,8 +141,11 @@ class Episodes:
         return {task: asdict(track) for task, track in self._tracks.items()}
 
     def step(self, moment: Moment, decisions: Mapping[str, Decision]) -> list[Event]:
-        """The events that the decisions about a moment raise; their offset is still 0."""
-        events = []
+        """The events that the decisions about a moment raise, and the ends of what none was about for long: the sense
+        that it rests upon is silent while others go on. Their offset is still 0.
+        """
+        going_on = {task for task, track in self._tracks.items() if moment.t0 - track.last_t0 <= BREAK_NS}
+        events = self.finish(moment.site, moment.group, but=going_on.union(decisions))
         end = ending(moment)
         facts = {f"{w.key}/{name}": value for w in moment.windows for name, value in w.facts.items()}
         facts = dict([(name, value) for name, value in facts.items() if len(name) <= _MAX_NAME][:_MAX_FACTS])
@@ -156,10 +159,10 @@ class Episodes:
         return events
 
     def finish(self, site: str, group: str, but: Collection[str] = ()) -> list[Event]:
-        """End what is on: the group is gone, or is told no other tasks than `but` from now on."""
+        """End what is on, but for these tasks: no decisions about it follow, or none that are told."""
         events = []
         for task, track in self._tracks.items():
-            changes = [] if task in but else finish(track, track.last_t0 + 1)
+            changes = [] if task in but else finish(track)
             events += [self._event(site, group, task, track, change, {}, {}, "") for change in changes]
         return events
 
