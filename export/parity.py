@@ -214,8 +214,7 @@ def _change(raw: Decided, score: float, found: Decided, name: str) -> dict[str, 
     task, new = TASKS[name].only(raw.outputs), _score(found, name)
     if isinstance(task, Regression):
         gained = (score - new) / max(score, 1e-9)
-        apart = np.nanmax(np.abs(found.said - raw.said), axis=-1)
-        same = float((apart <= EQUAL * task.scale).mean())
+        same = float((task.apart(found.said, raw.said) <= EQUAL).mean())
     else:
         gained, same = new - score, float((found.said.argmax(-1) == raw.said.argmax(-1)).mean())
     return {"score": new, "change": round(gained, 4), "same": round(same, 4)}

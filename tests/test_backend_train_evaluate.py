@@ -4,13 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from backend.checkpoint import Checkpoint
 from backend.data.recording import sequence
-from backend.model.history import History, StreamTokens
-from backend.model.sensorlm import ModelConfig, Predictor, SensorModel
-from backend.tasks import TASKS
+from backend.model.sensorlm import Predictor
 from backend.train import evaluate, scores
 from backend.train.evaluate import BATCH, best_temperature, calibrate, cut_all, cut_each, decide, encode, measure
 from backend.train.loop import new_state
@@ -68,23 +65,3 @@ def test_what_was_read_is_not_kept(scenes):
     predictor = Predictor(Checkpoint(new_state(tiny()).model))
     kept = encode(predictor, cut_each(scenes[:1])).sequences[0]
     assert all(series.values.base is None for series in kept.series)
-
-
-def test_a_task_is_not_asked_while_the_context_holds_its_answer():
-    """A camera of depth that misses a window still tells depth from a moment ago."""
-    torch.manual_seed(0)
-    depth = TASKS["depth-estimation"]
-    config = ModelConfig(("camera", "depth"), (depth.name,))
-    predictor = Predictor(Checkpoint(SensorModel(config).eval()))
-
-    def row(modality, slot):
-        return StreamTokens(f"car/{modality}", modality, "car", slot, np.ones((4, 128), np.float16), 1.0)
-
-    blind, told = History(config.slots), History(config.slots)
-    told.add([row("depth", 9)])
-    for history in (blind, told):
-        history.add([row("camera", 10)])
-    answers = predictor.decide([blind.at(10), told.at(10)])
-    assert [set(one) for one in answers] == [{depth.name}, set()]
-    told.add([row("camera", 10 + config.slots)])
-    assert set(predictor.decide([told.at(10 + config.slots)])[0]) == {depth.name}

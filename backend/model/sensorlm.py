@@ -279,10 +279,7 @@ class Predictor:
 
     @torch.inference_mode()
     def decide(self, contexts: Sequence[Context]) -> list[dict[str, Answer]]:
-        """Answers by task for every context; a task whose modalities are all silent in the slot gives none.
-
-        Nor does one whose answer a sensor gave a moment ago: it was never asked beside that in training.
-        """
+        """Answers by task for every context; a task whose modalities are all silent in the slot gives none."""
         if not contexts or not self.tasks:
             return [{} for _ in contexts]
         batch = collate(contexts, self.config)
@@ -293,7 +290,7 @@ class Predictor:
             gate_BS = outputs.gate[name].cpu().numpy()
             said_B = self._answers(name, task, outputs.heads[name])
             for context, said, gate_S, found in zip(contexts, said_B, gate_BS, answers, strict=True):
-                if not task.asks(context.modalities) or task.given_by & {row.modality for row in context.rows}:
+                if not task.asks(context.modalities):
                     continue
                 weights = _attribution(context, gate_S)
                 if isinstance(task, Classification):

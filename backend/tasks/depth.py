@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from backend.tasks.task import EstimateRule, Regression
+import numpy as np
+
+from backend.tasks.task import EstimateRule, Floats, Regression
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -41,6 +43,10 @@ class DepthMap(Regression):
     def values(self, head_BN: Tensor) -> Tensor:
         """Metres, 1 mm to 2 km, from logarithms about the centre: far things may be off by more, none is behind."""
         return (head_BN.clamp(-12.0, 9.0) * self.scale).exp() * self.centre[0]
+
+    def apart(self, one_PD: Floats, other_PD: Floats) -> Floats:
+        """(P,) the largest difference of logarithms, in units of `scale`: a far thing may be off by metres."""
+        return super().apart(np.log(one_PD), np.log(other_PD))
 
     def loss(self, head_BN: Tensor, target_BN: Tensor) -> Tensor:
         """Masked L1 (B,) of the logarithm of depth, and of its steps from cell to cell."""

@@ -259,6 +259,10 @@ class Regression(Task):
         target_BN = target_BN.nan_to_num(0.0)
         return ((self.values(head_BN) - target_BN) / self.scale) * known_BN, known_BN
 
+    def apart(self, one_PD: Floats, other_PD: Floats) -> Floats:
+        """(P,) the largest difference between two answers, in units of `scale`."""
+        return np.asarray(np.nanmax(np.abs(one_PD - other_PD), axis=-1) / self.scale)
+
     def distances(self, said_PD: Floats, true_PD: Floats) -> Floats:
         """(P,) mean Euclidean distance over the points that are known, in the metric's unit; NaN where none is."""
         width = len(self.axes)
