@@ -19,14 +19,13 @@ from numpy.typing import NDArray
 from backend.data.files import Origin, check_rows, check_shape, frames, read_npz, throughout
 from backend.data.recording import Recording, Recordings, Track
 from backend.tasks import TASKS
-from backend.tasks.touch import FINGERS
+from backend.tasks.touch import FINGERS, HANDS
 from broker.errors import DataError
 from edge.clock import SECOND
 from edge.windows import Stream
 
 SET = Origin("capfingerid", ("P*.npz",), "https://github.com/interactionlab/CapFingerId", "MIT")
 TASK = TASKS["touch-contact"]
-HANDS = ("left", "right")
 SIZE = (27, 15)
 SCALE = 1 / 256
 PAUSE_S = 2.0

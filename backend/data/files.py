@@ -261,14 +261,13 @@ def read_table(path: Path, numbers: Iterable[str], words: Iterable[str] = ()) ->
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    numbers = list(numbers)
-    wanted = [*numbers, *words]
+    wanted = {column: kind for kind, columns in (("numbers", numbers), ("words", words)) for column in columns}
     try:
         there = pq.read_schema(path).names
         missing = [column for column in wanted if column not in there]
         if missing:
             raise DataError(f"{path}: columns {missing} are missing; is this the file of another set?")
-        table = pq.read_table(path, columns=wanted)
+        table = pq.read_table(path, columns=list(wanted))
     except FileNotFoundError:
         raise DataError(f"{path}: is not there; is the set complete?") from None
     except (pa.ArrowInvalid, OSError) as error:
@@ -277,9 +276,8 @@ def read_table(path: Path, numbers: Iterable[str], words: Iterable[str] = ()) ->
     if not table.num_rows:
         raise DataError(f"{path}: has no rows; remove it or get it again")
     found = {column: table[column].to_numpy() for column in wanted}
-    for column in wanted:
-        if (found[column].dtype.kind in NUMBERS) != (column in numbers):
-            kind = "numbers" if column in numbers else "words"
+    for column, kind in wanted.items():
+        if (found[column].dtype.kind in NUMBERS) != (kind == "numbers"):
             raise DataError(f"{path}: column {column} is {table[column].type}, and no {kind}; get it again")
     return found
 

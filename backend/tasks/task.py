@@ -157,7 +157,7 @@ class Classification(Task):
     @property
     def in_mirror(self) -> NDArray[np.int64]:
         """Of each label, the index of what it is in a mirror."""
-        return np.array([self.labels.index(self.mirrored.get(label, label)) for label in self.labels], np.int64)
+        return self.columns(self.mirrored.get(label, label) for label in self.labels)
 
     def only(self, outputs: Iterable[str]) -> Self:
         """The same task over some of its labels; the none label stays only if it is one of them."""
