@@ -149,6 +149,11 @@ VARIED = {
 """How windows of a set are varied in training, by its own recipe and by that of all recordings."""
 
 
+SACCADES = [[0.133, 0.075], [0.133, 0.225], [0.133, 0.75], [0.4, 0.05], [0.4, 0.15], [0.4, 0.5]]
+"""How an eye's way is told where a saccade and what follows it matter, and a tracker's noise from frame to frame not:
+seconds, and screens per second (`backend.model.tracks`)."""
+
+
 def sp_sw_har() -> TrainConfig:
     """Activity of people with a watch and a phone."""
     return TrainConfig("sp-sw-har", {"sp_sw_har": 1.0}, model_for("sp_sw_har"), validation=0.08)
@@ -235,11 +240,13 @@ def gazegraph_desktop() -> TrainConfig:
     """What people do at a desk, from where their eyes are: a decision needs half a minute.
 
     What tells is how often eyes go where: late fusion averages windows, and has little to learn from five people.
+    Convolutions would learn who it is.
     """
+    gaze = {"width": 4, "blocks": 0, "dropout": 0.4, "saccades": SACCADES}
     return TrainConfig(
         "gazegraph-desktop",
         {"gazegraph_desktop": 1.0},
-        model_for("gazegraph_desktop", slots=58, tokens=1, parts=20, fusion="late"),
+        model_for("gazegraph_desktop", slots=58, tokens=1, parts=20, fusion="late", encoders={"gaze": gaze}),
         steps=240,
         crops=16,
         slots=64,
@@ -348,7 +355,7 @@ def real() -> TrainConfig:
     return TrainConfig(
         "real",
         datasets,
-        model_for(*datasets, encoders={"capacitance": {"size": [27, 15]}}),
+        model_for(*datasets, encoders={"capacitance": {"size": [27, 15]}, "gaze": {"saccades": SACCADES}}),
         steps=2400,
         crops=56,
         slots=6,

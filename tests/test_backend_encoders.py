@@ -336,6 +336,24 @@ def test_a_glance_to_the_right_is_not_one_to_the_left_wherever_the_screen_is():
     assert torch.allclose(means[1], means[3], atol=1e-5)
 
 
+def test_a_tracker_that_trembles_does_not_hide_where_an_eye_goes():
+    """Over 133 ms its noise from one point in time to the next is gone, and a jump that takes as long is whole."""
+    jump = torch.arange(60).sub(26).clamp(0, 8)[None, :, None] * torch.tensor([0.02, 0.0])
+    tremble = torch.arange(60)[None, :, None] % 2 * 0.02
+    for over_s, clear in ((0.0, False), (0.133, True)):
+        encoder = GazeEncoder(saccades=[(over_s, 0.3)])
+        right, left, still = (encoder.views(x + tremble)[1][0, :, 6:].mean(0) for x in (jump, -jump, 0 * jump))
+        assert bool(right[3] > 3 * still[3].abs() and right[3] > 3 * left[3]) is clear
+    _, short = GazeEncoder(saccades=[(0.4, 0.3)]).views(jump[:, 20:40])
+    assert not short[..., 7:13].any()  # a window that does not reach back so far tells nothing of it
+
+
+@pytest.mark.parametrize("saccades", [[[0.1]], [[-0.1, 0.2]], [[0.1, 0.0]]])
+def test_saccades_are_seconds_and_a_speed(saccades):
+    with pytest.raises(CheckpointError, match=r"saccades has .*; give \[seconds, speed\]"):
+        build_encoder("gaze", {"saccades": saccades})
+
+
 def test_joints_are_seen_from_the_pelvis_and_absent_ones_say_nothing():
     encoder, x = PoseEncoder(), windows("pose", 3)
     joint = x.reshape(3, 30, 24, 3)

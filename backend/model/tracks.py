@@ -7,15 +7,21 @@ are exact in every runtime, however far from the origin. Nothing here knows of m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Unpack
+
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from backend.model.series import SeriesEncoder, standardised
-from backend.model.trunk import compressed
+from backend.model.trunk import EncoderOptions, compressed
+from broker.errors import CheckpointError
 from broker.modalities import JOINTS
 
-SACCADES = (0.25, 1.0)
-"""Speeds of the point looked at, in screens or pictures per second, about which an eye drifts or jumps."""
+SACCADES = ((0.0, 0.25), (0.0, 1.0))
+"""Over how many seconds (0: from one point in time to the next) and about which speeds, in screens or pictures per
+second, an eye is seen to drift or to jump."""
 
 
 def steps(x_BT: Tensor) -> Tensor:
@@ -51,19 +57,43 @@ class GpsEncoder(SeriesEncoder):
 class GazeEncoder(SeriesEncoder):
     """The point looked at (x, y), and up to 26 features more that somebody else has computed.
 
-    Those tell by their values and not by their movement: statistics have them, the convolutions do not.
+    Those tell by their values and not by their movement: statistics have them, the convolutions do not. `saccades`
+    are pairs of seconds and speed as in `SACCADES`.
     """
 
     modality = "gaze"
+
+    def __init__(
+        self,
+        *,
+        saccades: Sequence[Sequence[float]] = SACCADES,
+        width: int = 48,
+        blocks: int = 2,
+        dropout: float = 0.15,
+        **options: Unpack[EncoderOptions],
+    ) -> None:
+        for pair in saccades:
+            if len(pair) != 2 or not pair[0] >= 0 or not pair[1] > 0:
+                raise CheckpointError(f"encoder of 'gaze': saccades has {pair}; give [seconds, speed], of 0 s or more")
+        self.saccades = tuple((float(over_s), float(speed)) for over_s, speed in saccades)
+        super().__init__(width=width, blocks=blocks, dropout=dropout, **options)
 
     def views(self, x_BTC: Tensor) -> tuple[Tensor, Tensor]:
         """Point, velocity, speed, dispersion and `glances`; for the statistics the further features besides."""
         point, more = x_BTC[..., :2], x_BTC[..., 2:]
         velocity = steps(point) * self.rate
         dispersion = length(point - point.mean(1, keepdim=True))
-        turned = [glances(velocity, speed) for speed in SACCADES]
+        turned = [glances(self._velocity(point, over_s), speed) for over_s, speed in self.saccades]
         moving = torch.cat([point, compressed(velocity), compressed(length(velocity)), dispersion, *turned], -1)
         return standardised(moving), torch.cat([moving, more], -1)
+
+    def _velocity(self, point_BT2: Tensor, over_s: float) -> Tensor:
+        """Velocity over so long a time; zero where the window does not reach back so far."""
+        lag = round(over_s * self.rate)
+        if lag < 2:
+            return steps(point_BT2) * self.rate
+        moved = point_BT2[:, lag:] - point_BT2[:, :-lag]
+        return F.pad(moved, (0, 0, point_BT2.shape[1] - moved.shape[1], 0)) * (self.rate / lag)
 
 
 def glances(velocity_BT2: Tensor, speed: float) -> Tensor:
