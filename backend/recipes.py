@@ -349,8 +349,8 @@ def real() -> TrainConfig:
         "thermal_d6t": 0.5,
         "htad": 2.5,
         "room_occupancy": 0.6,
-        "rgbd_7scenes": 0.5,
-        "kitti_samples": 0.5,
+        "rgbd_7scenes": 1.5,
+        "kitti_samples": 3.0,
     }
     return TrainConfig(
         "real",
