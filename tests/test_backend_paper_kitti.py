@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from backend.data.camera import Intrinsics, depth_map
+from backend.data.inspect import inspect
 from backend.data.paper import kitti
 from backend.data.recording import sequence
 from backend.tasks.depth import COLUMNS, ROWS
@@ -216,3 +217,10 @@ def test_kitti_on_a_real_picture_scan_and_calibration(tmp_path, data_dir):
     assert 0 < ranges[..., 1].max() <= 1
     image = of(recording, "image").values[0]
     assert abs(image.mean() - np.asarray(picture).mean()) < 1
+
+
+def test_kitti_is_whole_although_its_inertial_sensor_is_slow(tmp_path):
+    write_drive(tmp_path, 1, maps=range(20))
+    report = inspect("kitti", kitti.recordings(tmp_path))
+    assert not [line for line in report.problems if line.startswith("imu")], report.problems
+    assert [line.split(", in")[0] for line in report.notes] == ["imu: rates of 10 Hz, useful are 25..200 Hz"]

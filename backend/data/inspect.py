@@ -36,7 +36,10 @@ from edge.clock import SECOND
 CHUNK_BYTES = 1 << 25
 """Samples that are read at once, as float32."""
 SLACK = 1.02
-"""How far a rate may be outside of its modality's band: clocks differ."""
+"""How far a rate may be outside of its modality's band without a word: clocks differ."""
+SLOW, FAST = 3.0, 20.0
+"""How many times below or above that band no series is: windows bridge no steps as long as that, and no sensor is so
+fast. Times are then in another unit."""
 ORDER = tuple(READABLE)
 
 
@@ -74,7 +77,9 @@ class Measured:
 @dataclass
 class Sense:
     """All streams of one modality. `pauses` are times without samples for longer than windows bridge; `falls` are steps
-    back in time; `rates` are one a stream, from the median step.
+    back in time; `rates` are one a stream, from the median step, of which those in `off_rate` are outside of the
+    modality's band and those in `no_rate` are none of it. Of its `numbers`, `missing` are NaN and `infinite` are more
+    than a number holds; a stream in `blank` has not one whole sample.
     """
 
     streams: int = 0
@@ -83,12 +88,20 @@ class Sense:
     windows: int = 0
     rates: list[float] = field(default_factory=list)
     off_rate: list[str] = field(default_factory=list)
+    no_rate: list[str] = field(default_factory=list)
     numbers: int = 0
-    not_finite: int = 0
+    missing: int = 0
+    infinite: int = 0
+    blank: list[str] = field(default_factory=list)
     pauses: int = 0
     paused_s: float = 0.0
     falls: int = 0
     measured: list[Measured] = field(default_factory=list)
+
+    def hertz(self) -> str:
+        """The lowest and the highest rate, in three digits or whole numbers; "-" where no stream tells."""
+        ends = (min(self.rates), max(self.rates)) if self.rates else ()
+        return "..".join(dict.fromkeys(f"{one:.3g}" if one < 1000 else f"{one:.0f}" for one in ends)) or "-"
 
 
 @dataclass
@@ -105,7 +118,7 @@ class Truth:
 @dataclass
 class Report:
     """What `inspect` found. `problems` has a line for each thing that is wrong: none for a set that is whole, of which
-    `left_out` is no part.
+    `left_out` is no part. `notes` has one for each that is as it may be, and good to know.
     """
 
     name: str
@@ -116,6 +129,7 @@ class Report:
     skipped: tuple[str, ...]
     left_out: tuple[str, ...]
     problems: list[str]
+    notes: list[str]
 
 
 def dataset(name: str) -> Dataset:
@@ -186,7 +200,8 @@ def inspect(name: str, recordings: Recordings, done: Callable[[], object] = lamb
             problems.append(f"{recording.name}: {error}")
         done()
     held = holding(recording for recording in recordings if all(len(track.t) for track in recording.tracks))
-    report = Report(name, held, senses, truths, short, recordings.skipped, recordings.left_out, problems)
+    notes = [line for modality, sense in senses.items() for line in _notable(modality, sense, row)]
+    report = Report(name, held, senses, truths, short, recordings.skipped, recordings.left_out, problems, notes)
     problems += _wrong(report, row, recordings)
     return report
 
@@ -206,17 +221,23 @@ def _sense(sense: Sense, recording: Recording, track: Track) -> None:
     if (step > 0).any():
         rate = SECOND / float(np.median(step[step > 0]))
         sense.rates.append(rate)
-        if not row.min_rate / SLACK <= rate <= row.max_rate * SLACK:
+        if not row.min_rate / SLOW <= rate <= row.max_rate * FAST:
+            sense.no_rate.append(where)
+        elif not row.min_rate / SLACK <= rate <= row.max_rate * SLACK:
             sense.off_rate.append(where)
     sense.measured = sense.measured or [Measured(rule) for rule in rules(row.name, recording.dataset)]
     found: dict[str, list[float]] = defaultdict(list)
+    blank = True
     for rows, values in _chunks(track):
-        finite = np.isfinite(values)
-        sense.numbers, sense.not_finite = sense.numbers + values.size, sense.not_finite + int((~finite).sum())
-        whole = finite.reshape(len(values), -1).all(1)
+        missing, infinite = int(np.isnan(values).sum()), int(np.isinf(values).sum())
+        sense.numbers, sense.missing = sense.numbers + values.size, sense.missing + missing
+        sense.infinite += infinite
+        whole = np.isfinite(values).reshape(len(values), -1).all(1)
         if whole.any():
+            blank = False
             for one in sense.measured:
                 found[one.rule.name].append(one.rule.of(t[rows][whole], values[whole]))
+    sense.blank += [where] if blank else []
     for one in sense.measured:
         one.add(one.rule.of_all(found[one.rule.name]), where)
 
@@ -276,16 +297,39 @@ def _wrong_sense(modality: str, sense: Sense, row: Dataset) -> Iterator[str]:
         yield f"{modality}: there are streams of it, and the set should have {', '.join(row.modalities)} alone"
     if not sense.windows:
         yield f"{modality}: no stream has a window; its recordings are shorter than one, or full of holes"
-    if sense.off_rate:
-        low, high = READABLE[modality].min_rate, READABLE[modality].max_rate
-        rates = f"{min(sense.rates):.3g}..{max(sense.rates):.3g} Hz"
-        yield f"{modality}: rates of {rates}, useful are {low:g}..{high:g} Hz, {_in(sense.off_rate, sense.streams)}"
+    if sense.no_rate:
+        where = _in(sense.no_rate, sense.streams)
+        yield (
+            f"{modality}: {_rates(modality, sense)}, {where}; that is too slow for windows, or too fast for a sensor: "
+            "are times in the right unit?"
+        )
     if sense.falls:
         yield f"{modality}: time steps back {sense.falls} times"
-    if sense.not_finite:
-        yield f"{modality}: {sense.not_finite} of {sense.numbers} values are not finite"
+    if sense.infinite:
+        yield f"{modality}: {sense.infinite} of {sense.numbers} values are infinite"
+    if sense.missing > row.missing * sense.numbers:
+        more = f", more than the {100 * row.missing:g} % that this set may lack" if row.missing else ""
+        yield f"{modality}: {sense.missing} of {sense.numbers} values are NaN{more}"
+    if sense.blank:
+        yield f"{modality}: no sample is whole {_in(sense.blank, sense.streams)}"
     for one in sense.measured:
         yield from _outside(modality, one)
+
+
+def _notable(modality: str, sense: Sense, row: Dataset) -> Iterator[str]:
+    """A line for each thing that is as it may be."""
+    if sense.off_rate:
+        where = _in(sense.off_rate, sense.streams)
+        yield f"{modality}: {_rates(modality, sense)}, {where}; windows are made of them all the same"
+    if 0 < sense.missing <= row.missing * sense.numbers:
+        share = 100 * sense.missing / sense.numbers
+        yield f"{modality}: {share:.2g} % of the values are missing (NaN), up to {100 * row.missing:g} % may be"
+
+
+def _rates(modality: str, sense: Sense) -> str:
+    """What is found and what is useful."""
+    low, high = READABLE[modality].min_rate, READABLE[modality].max_rate
+    return f"rates of {sense.hertz()} Hz, useful are {low:g}..{high:g} Hz"
 
 
 def _wrong_truth(name: str, truth: Truth, row: Dataset) -> Iterator[str]:

@@ -56,6 +56,9 @@ SENSORS = (
 """Where the 17 sensors sit, in their order."""
 PARTS = {"imu_ori": (len(SENSORS), 3, 3), "imu_acc": (len(SENSORS), 3), "gt": (len(JOINTS) * 3,)}
 RATE = 60.0
+MISSING = 0.2
+"""Share of the numbers that may be missing. The publishers mark missing samples and give no share; each costs the turn
+rates beside it, too. Where more are missing, the files are rather damaged."""
 GRAVITY = 9.80665
 STATURE_M = 1.70
 BONES = STATURE_M * NEUTRAL[:, [1, 2, 0]]
