@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from backend.cli import app
 from backend.data import DATASETS, Recording, Recordings, Segments, Track, Values, synthetic
 from backend.data.draw_frames import seen
+from backend.data.files import one_a_slot
 from backend.data.inspect import inspect, read, simulated
 from backend.data.pictures import draw
 from backend.data.plausible import MODALITY_RULES
@@ -223,6 +224,61 @@ def test_a_set_without_gravity_is_measured_as_such(level, wrong):
     motion = watch(unit=level, dataset="eyemu", labels={})
     found = [line for line in problems([motion], "eyemu") if line.startswith("imu: acceleration")]
     assert len(found) == wrong, found
+
+
+def test_windows_alone_are_counted_as_labelled():
+    """A label that goes on through a pause labels no window of it."""
+    whole = watch(seconds=20)
+    seconds = (whole.tracks[0].t - SECOND) / SECOND
+    kept = (seconds < 6) | (seconds >= 14)
+    imu = replace(whole.tracks[0], t=whole.tracks[0].t[kept], values=whole.tracks[0].values[kept])
+    report = inspect("sp_sw_har", Recordings([replace(whole, tracks=(imu,))]))
+    truth = report.truths["activity-recognition"]
+    assert truth.windows == report.senses["imu"].windows < 30
+    assert sum(truth.labels.values()) + truth.unknown == truth.windows
+    estimates = Values(whole.tracks[0].t, np.tile(body()[:1], (2000, 1)))
+    known = replace(whole, tracks=(imu,), labels={"pose-estimation": estimates})
+    report = inspect("dip_imu", Recordings([known]))
+    assert len(report.truths["pose-estimation"].shares) == report.senses["imu"].windows
+
+
+def touched(masks):
+    """A panel of 5 x 6 cells with a mask for each frame."""
+    frames = np.full((len(masks), 5, 6, 1), 300, np.int16)
+    stream = Stream("capacitance", "capacitance", "table", size=(5, 6))
+    panel = Track("panel", stream, one_a_slot(len(masks)), frames, 1 / 512)
+    return Recording("a", "capcontact", "a", (panel,), {}, masks={"contact-mask": masks})
+
+
+def test_masks_are_read_in_parts_and_their_share_of_contact_is_told(monkeypatch):
+    monkeypatch.setattr("backend.data.inspect.CHUNK_BYTES", 3 * 40 * 48)
+    masks = np.zeros((8, 40, 48), np.uint8)
+    masks[2:6, :10] = 1
+    read_at_once = []
+
+    class Drawn:
+        def __getitem__(self, rows):
+            read_at_once.append(len(rows))
+            return masks[rows]
+
+    whole = touched(masks)
+    report = inspect("capcontact", Recordings([replace(whole, masks={"contact-mask": Drawn()})]))
+    assert report.problems == []
+    drawing = report.drawings["contact-mask"]
+    assert len(drawing.shares) == drawing.windows == report.senses["capacitance"].windows == sum(read_at_once)
+    assert max(read_at_once) == 3
+    assert sorted(set(drawing.shares)) == [0.0, 0.25]
+    for wrong, told in (
+        (masks * 255, "are neither 0 nor 1"),
+        (masks * 0, "contact-mask: no cell of any mask is contact"),
+        (masks[:3], "a: contact-mask: there are fewer masks than frames"),
+        (masks[:, 1:], "a: contact-mask: masks are (39, 48), and of these frames (40, 48) are wanted"),
+    ):
+        found = inspect("capcontact", Recordings([replace(whole, masks={"contact-mask": wrong})])).problems
+        assert any(told in line for line in found), found
+    assert inspect("capcontact", Recordings([replace(whole, masks={})])).problems == [
+        "contact-mask: no window has a mask"
+    ]
 
 
 def test_labels_that_are_missing_or_too_many_are_found():

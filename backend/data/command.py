@@ -180,6 +180,16 @@ def _truths(report: Report) -> Table:
         if truth.shares:
             known = f"{len(truth.shares):,} estimates, {100 * np.mean(truth.shares):.0f} % of their numbers"
         table.add_row(task, f"{truth.windows:,}", f"{truth.unknown:,}", known)
+    for mask, drawing in report.drawings.items():
+        known = "no masks"
+        if drawing.shares:
+            share, most = 100 * np.mean(drawing.shares), 100 * max(drawing.shares)
+            without = drawing.shares.count(0.0)
+            known = (
+                f"{len(drawing.shares):,} masks, {share:.2g} % of their cells are contact, {most:.2g} % at most; "
+                f"{without:,} have none"
+            )
+        table.add_row(mask, f"{drawing.windows:,}", f"{drawing.windows - len(drawing.shares):,}", known)
     return table
 
 

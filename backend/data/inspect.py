@@ -1,4 +1,4 @@
-"""What a data set holds and whether it is whole: people, windows, labels, rates, gaps and units, and what is wrong.
+"""What a data set holds and whether it is whole: people, windows, labels, masks, rates, gaps and units.
 
 Recordings are read one after the other, samples in chunks, and cut into windows exactly as for training; nothing is
 kept but counts. This module knows no data set: what a set should have is its row in DATASETS, what numbers are
@@ -28,7 +28,8 @@ from backend.data import (
     synthetic,
 )
 from backend.data.plausible import TASK_RULES, Rule, rules
-from backend.tasks import TASKS, Classification
+from backend.data.recording import Masks
+from backend.tasks import MASKS, TASKS, Classification
 from broker.errors import ConfigError, DataError
 from broker.modalities import READABLE
 from edge.clock import SECOND
@@ -116,6 +117,19 @@ class Truth:
 
 
 @dataclass
+class Drawing:
+    """Masks of one kind, of the windows of its modality: how many there are, and how much of each is contact.
+
+    `not_binary` are cells that are neither 0 nor 1, of all.
+    """
+
+    windows: int = 0
+    shares: list[float] = field(default_factory=list)
+    cells: int = 0
+    not_binary: int = 0
+
+
+@dataclass
 class Report:
     """What `inspect` found. `problems` has a line for each thing that is wrong: none for a set that is whole, of which
     `left_out` is no part. `notes` has one for each that is as it may be, and good to know.
@@ -125,6 +139,7 @@ class Report:
     holding: Holding
     senses: dict[str, Sense]
     truths: dict[str, Truth]
+    drawings: dict[str, Drawing]
     short: int
     skipped: tuple[str, ...]
     left_out: tuple[str, ...]
@@ -184,6 +199,7 @@ def inspect(name: str, recordings: Recordings, done: Callable[[], object] = lamb
     row = dataset(name)
     senses = {modality: Sense() for modality in ORDER if modality in row.modalities}
     truths = {task: Truth() for task in row.tasks}
+    drawings = {mask: Drawing() for mask in row.masks}
     problems: list[str] = []
     short = 0
     for recording in recordings:
@@ -194,6 +210,8 @@ def inspect(name: str, recordings: Recordings, done: Callable[[], object] = lamb
             short += cut is None
             for task, known in recording.labels.items():
                 _truth(truths.setdefault(task, Truth()), task, recording, known, cut)
+            for mask, masks in cut.masks.items() if cut else ():
+                _drawing(drawings.setdefault(mask, Drawing()), mask, masks)
             for series in cut.series if cut else ():
                 senses[series.modality].windows += int(series.present.sum())
         except (DataError, ConfigError) as error:
@@ -201,7 +219,9 @@ def inspect(name: str, recordings: Recordings, done: Callable[[], object] = lamb
         done()
     held = holding(recording for recording in recordings if all(len(track.t) for track in recording.tracks))
     notes = [line for modality, sense in senses.items() for line in _notable(modality, sense, row)]
-    report = Report(name, held, senses, truths, short, recordings.skipped, recordings.left_out, problems, notes)
+    report = Report(
+        name, held, senses, truths, drawings, short, recordings.skipped, recordings.left_out, problems, notes
+    )
     problems += _wrong(report, row, recordings)
     return report
 
@@ -261,15 +281,34 @@ def _truth(truth: Truth, name: str, recording: Recording, known: Segments | Valu
             one.add(one.rule.of(known.t, values), recording.name)
     if cut is None:
         return
-    truth.windows += cut.length
+    there = np.any([series.present for series in cut.series], axis=0)  # a slot of a pause has no window
+    truth.windows += int(there.sum())
     if isinstance(task, Classification):
-        labels = cut.majority(name)
+        labels = cut.majority(name)[there]
         truth.unknown += int((labels < 0).sum())
         truth.labels.update(Counter({task.labels[i]: int(n) for i, n in _counts(labels[labels >= 0])}))
         return
-    share = np.isfinite(cut.targets[name]).mean(-1)
+    share = np.isfinite(cut.targets[name][there]).mean(-1)
     truth.unknown += int((share == 0).sum())
     truth.shares += share[share > 0].tolist()
+
+
+def _drawing(drawing: Drawing, name: str, masks: Masks) -> None:
+    """Add the masks of a recording's windows. Raises DataError where they do not fit the frames."""
+    height, width = (side * MASKS[name].finer for side in masks.series.values.shape[1:3])
+    known = masks.known()
+    drawing.windows += int(masks.series.present.sum())
+    at_once = max(1, CHUNK_BYTES // (height * width))
+    for first in range(0, len(known), at_once):
+        rows = masks.row[known[first : first + at_once]]
+        try:
+            drawn = np.asarray(masks.drawn[rows])
+        except IndexError:
+            raise DataError(f"{name}: there are fewer masks than frames") from None
+        if drawn.shape[1:] != (height, width):
+            raise DataError(f"{name}: masks are {drawn.shape[1:]}, and of these frames {(height, width)} are wanted")
+        drawing.cells, drawing.not_binary = drawing.cells + drawn.size, drawing.not_binary + int((drawn > 1).sum())
+        drawing.shares += (drawn > 0).mean((1, 2)).tolist()
 
 
 def _counts(labels: NDArray[np.int64]) -> Iterable[tuple[int, int]]:
@@ -287,6 +326,8 @@ def _wrong(report: Report, row: Dataset, recordings: Recordings) -> Iterator[str
         yield from _wrong_sense(modality, sense, row)
     for task, truth in report.truths.items():
         yield from _wrong_truth(task, truth, row)
+    for mask, drawing in report.drawings.items():
+        yield from _wrong_drawing(mask, drawing, row)
 
 
 def _wrong_sense(modality: str, sense: Sense, row: Dataset) -> Iterator[str]:
@@ -347,6 +388,17 @@ def _wrong_truth(name: str, truth: Truth, row: Dataset) -> Iterator[str]:
             yield f"{name}: labels that the set should not have: {', '.join(strangers)}"
     for one in truth.measured:
         yield from _outside(name, one)
+
+
+def _wrong_drawing(name: str, drawing: Drawing, row: Dataset) -> Iterator[str]:
+    if name not in row.masks:
+        yield f"{name}: there are masks of it, and the set should have none"
+    if not drawing.shares:
+        yield f"{name}: no window has a mask"
+    elif len(set(drawing.shares)) == 1 and drawing.shares[0] in (0.0, 1.0):
+        yield f"{name}: {'no' if drawing.shares[0] == 0 else 'every'} cell of any mask is contact"
+    if drawing.not_binary:
+        yield f"{name}: {drawing.not_binary} of {drawing.cells} cells are neither 0 nor 1"
 
 
 def _outside(what: str, one: Measured) -> Iterator[str]:
