@@ -29,8 +29,9 @@ from numpy.typing import NDArray
 
 from backend.data.files import Origin
 from backend.data.paper import pickles
-from backend.data.paper.layout import CAMERA_AXES, held, regular, turn_rates, whole
+from backend.data.paper.layout import CAMERA_AXES, turn_rates
 from backend.data.recording import Recording, Recordings, Track, Values
+from backend.data.whole import held, regular, whole
 from broker.errors import DataError
 from broker.modalities import JOINTS
 from edge.simulator.geometry import axis_angle, rotation

@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 from backend.data.camera import SIZE as CAMERA_SIZE
 from backend.data.camera import Intrinsics, depth_map
 from backend.data.files import Lazy, Origin, pictures, read_picture
-from backend.data.paper.layout import gathered, held, whole
+from backend.data.paper.layout import gathered
 from backend.data.recording import Recording, Recordings, Track, Values
+from backend.data.whole import held, whole
 from backend.tasks import TASKS as ALL_TASKS
 from broker.errors import DataError
 from broker.modalities import MODALITIES as ROWS
