@@ -168,15 +168,17 @@ class FrameRecording:
         spans: list[tuple[int, int, Path]] = []
         of_stream: dict[str, list[tuple[int, int, str]]] = {}
         for path in files:
-            times: dict[str, list[int]] = {}
+            ends: dict[str, tuple[int, int]] = {}  # the earliest and the latest window; a recording may last for weeks
             for topic, frame in read_frames(path):
                 found[topic.device] += 1
-                times.setdefault(f"{topic.device}/{topic.stream}", []).append(frame.t0)
-            if not times:
+                stream = f"{topic.device}/{topic.stream}"
+                first, last = ends.get(stream, (frame.t0, frame.t0))
+                ends[stream] = min(first, frame.t0), max(last, frame.t0)
+            if not ends:
                 raise DataError(f"{path}: no frames in it")
-            spans.append((min(map(min, times.values())), max(map(max, times.values())), path))
-            for stream, of in times.items():
-                of_stream.setdefault(stream, []).append((min(of), max(of), path.name))
+            spans.append((min(first for first, _ in ends.values()), max(last for _, last in ends.values()), path))
+            for stream, (first, last) in ends.items():
+                of_stream.setdefault(stream, []).append((first, last, path.name))
         for stream, each in of_stream.items():
             _tell_of_overlap(stream, each)
         self._parts = _one_after_the_other(spans, now)

@@ -1,5 +1,7 @@
 """`backend data`: what is listed, what a check finds wrong, and what a picture shows."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -8,6 +10,7 @@ from typer.testing import CliRunner
 from backend.cli import app
 from backend.data import DATASETS, Recording, Recordings, Segments, Track, Values, synthetic
 from backend.data.draw_frames import seen
+from backend.data.files import one_a_slot
 from backend.data.inspect import inspect, read, simulated
 from backend.data.pictures import draw
 from backend.data.plausible import MODALITY_RULES
@@ -83,7 +86,7 @@ def test_a_set_that_is_whole_passes():
     assert (report.holding.recordings, report.holding.people) == (2, 2)
     imu = report.senses["imu"]
     assert imu.rates == pytest.approx([100.0, 100.0])
-    assert (imu.samples, imu.not_finite, imu.pauses) == (4000, 0, 0)
+    assert (imu.samples, imu.missing, imu.pauses) == (4000, 0, 0)
     # 20 s from second 1 on: windows start at every half second; five labels of 4 s each have 7 or 8 of each person.
     truth = report.truths["activity-recognition"]
     assert truth.windows == imu.windows
@@ -143,7 +146,7 @@ def test_every_modality_has_rules_and_the_simulator_keeps_them():
     assert set(MODALITY_RULES) == set(READABLE)
     for name, scene in SIMULATED.items():
         found = problems([synthetic.scene_recording(10_000, 8, scene=scene)], name)
-        assert not [line for line in found if "plausible" in line or "finite" in line or "rates" in line], found
+        assert not [line for line in found if any(word in line for word in ("plausible", "NaN", "rates"))], found
 
 
 def test_truth_in_other_units_is_found():
@@ -163,14 +166,52 @@ def test_holes_and_steps_back_and_other_rates_are_found():
     t[1000:] += 5 * SECOND
     t[50] = t[40]
     holes = Track("d", good.tracks[0].stream, t, values)
-    slow = track("imu", values[:200], 10, "slow")
+    slow = track("imu", values[:200], 5, "slow")
     report = inspect("sp_sw_har", Recordings([watch(tracks=(holes, slow))], ["a.csv line 3"]))
     assert (report.senses["imu"].pauses, round(report.senses["imu"].paused_s)) == (1, 5)
     told = "\n".join(report.problems)
-    assert "imu: 12 of 13200 values are not finite" in told
+    assert "imu: 12 of 13200 values are NaN" in told
     assert "imu: time steps back 1 times" in told
-    assert "useful are 25..200 Hz, in 1 of 2, the first a_1 slow/imu" in told
+    assert "imu: rates of 5..100 Hz, useful are 25..200 Hz, in 1 of 2, the first a_1 slow/imu; that is too slow" in told
     assert "1 files or rows are missing or damaged, the first: a.csv line 3" in told
+
+
+@pytest.mark.parametrize(
+    ("rate", "told"),
+    [(10, "notes"), (20, "notes"), (25, ""), (200, ""), (1000, "notes"), (8, "problems"), (9000, "problems")],
+)
+def test_a_rate_that_windows_are_made_of_is_told_and_is_no_problem(rate, told):
+    """KITTI's inertial sensor has 10 Hz: slower than is useful, and whole."""
+    values = np.tile(np.float32([0, 0, 9.81, 0.1, 0, 0]), (60 * rate, 1))
+    report = inspect("sp_sw_har", Recordings([watch(seconds=60, tracks=(track("imu", values, rate),))]))
+    assert [name for name in ("notes", "problems") if getattr(report, name)] == ([told] if told else [])
+    if told:
+        line = f"imu: rates of {rate} Hz, useful are 25..200 Hz, in 1 of 1, the first a_1 d/imu; "
+        assert any(found.startswith(line) for found in getattr(report, told))
+    assert (report.senses["imu"].windows > 100) == (rate != 8)
+
+
+def worn(missing, value=np.nan):
+    """DIP-IMU as its reader gives it, in which a share of the samples of one sensor is missing."""
+    whole = watch(
+        dataset="dip_imu", labels={"pose-estimation": Values(watch().tracks[0].t, np.tile(body(), (34, 1))[:2000])}
+    )
+    values = np.array(whole.tracks[0].values)
+    values[: round(missing * len(values))] = value
+    return replace(whole, tracks=(replace(whole.tracks[0], values=values), replace(whole.tracks[0], device="e")))
+
+
+def test_samples_that_the_publishers_know_to_be_missing_are_told_as_a_share():
+    report = inspect("dip_imu", Recordings([worn(0.2)]))
+    assert report.problems == []
+    assert report.notes == ["imu: 10 % of the values are missing (NaN), up to 20 % may be"]
+    report = inspect("dip_imu", Recordings([worn(0.5)]))
+    assert report.problems == ["imu: 6000 of 24000 values are NaN, more than the 20 % that this set may lack"]
+    report = inspect("dip_imu", Recordings([worn(1.0), *(replace(worn(0.0), name=f"b_{i}") for i in range(5))]))
+    assert report.problems == ["imu: no sample is whole in 1 of 12, the first a_1 d/imu"]
+    report = inspect("dip_imu", Recordings([worn(0.2, np.inf)]))
+    assert report.problems == ["imu: 2400 of 24000 values are infinite"]
+    assert inspect("sp_sw_har", Recordings([worn(0.2)])).problems[0].endswith("imu: 2400 of 24000 values are NaN")
 
 
 def test_what_is_left_out_on_purpose_is_no_problem():
@@ -183,6 +224,61 @@ def test_a_set_without_gravity_is_measured_as_such(level, wrong):
     motion = watch(unit=level, dataset="eyemu", labels={})
     found = [line for line in problems([motion], "eyemu") if line.startswith("imu: acceleration")]
     assert len(found) == wrong, found
+
+
+def test_windows_alone_are_counted_as_labelled():
+    """A label that goes on through a pause labels no window of it."""
+    whole = watch(seconds=20)
+    seconds = (whole.tracks[0].t - SECOND) / SECOND
+    kept = (seconds < 6) | (seconds >= 14)
+    imu = replace(whole.tracks[0], t=whole.tracks[0].t[kept], values=whole.tracks[0].values[kept])
+    report = inspect("sp_sw_har", Recordings([replace(whole, tracks=(imu,))]))
+    truth = report.truths["activity-recognition"]
+    assert truth.windows == report.senses["imu"].windows < 30
+    assert sum(truth.labels.values()) + truth.unknown == truth.windows
+    estimates = Values(whole.tracks[0].t, np.tile(body()[:1], (2000, 1)))
+    known = replace(whole, tracks=(imu,), labels={"pose-estimation": estimates})
+    report = inspect("dip_imu", Recordings([known]))
+    assert len(report.truths["pose-estimation"].shares) == report.senses["imu"].windows
+
+
+def touched(masks):
+    """A panel of 5 x 6 cells with a mask for each frame."""
+    frames = np.full((len(masks), 5, 6, 1), 300, np.int16)
+    stream = Stream("capacitance", "capacitance", "table", size=(5, 6))
+    panel = Track("panel", stream, one_a_slot(len(masks)), frames, 1 / 512)
+    return Recording("a", "capcontact", "a", (panel,), {}, masks={"contact-mask": masks})
+
+
+def test_masks_are_read_in_parts_and_their_share_of_contact_is_told(monkeypatch):
+    monkeypatch.setattr("backend.data.inspect.CHUNK_BYTES", 3 * 40 * 48)
+    masks = np.zeros((8, 40, 48), np.uint8)
+    masks[2:6, :10] = 1
+    read_at_once = []
+
+    class Drawn:
+        def __getitem__(self, rows):
+            read_at_once.append(len(rows))
+            return masks[rows]
+
+    whole = touched(masks)
+    report = inspect("capcontact", Recordings([replace(whole, masks={"contact-mask": Drawn()})]))
+    assert report.problems == []
+    drawing = report.drawings["contact-mask"]
+    assert len(drawing.shares) == drawing.windows == report.senses["capacitance"].windows == sum(read_at_once)
+    assert max(read_at_once) == 3
+    assert sorted(set(drawing.shares)) == [0.0, 0.25]
+    for wrong, told in (
+        (masks * 255, "are neither 0 nor 1"),
+        (masks * 0, "contact-mask: no cell of any mask is contact"),
+        (masks[:3], "a: contact-mask: there are fewer masks than frames"),
+        (masks[:, 1:], "a: contact-mask: masks are (39, 48), and of these frames (40, 48) are wanted"),
+    ):
+        found = inspect("capcontact", Recordings([replace(whole, masks={"contact-mask": wrong})])).problems
+        assert any(told in line for line in found), found
+    assert inspect("capcontact", Recordings([replace(whole, masks={})])).problems == [
+        "contact-mask: no window has a mask"
+    ]
 
 
 def test_labels_that_are_missing_or_too_many_are_found():

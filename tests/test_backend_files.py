@@ -1,5 +1,7 @@
 """What readers of data sets share: rows on demand, archives that name what is wrong with them, times, cameras."""
 
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -39,12 +41,47 @@ def test_an_array_is_unpacked_once_and_leaves_no_file(tmp_path, monkeypatch):
     monkeypatch.setattr(files.tempfile, "tempdir", str(spill))
     lazy = files.frames(tmp_path / "a.npz", "x")
     assert np.array_equal(lazy[:2], np.ones((2, 2, 2, 1))) and not list(spill.iterdir())
-    (tmp_path / "a.npz").rename(tmp_path / "b.npz")
+    shutil.copy2(tmp_path / "a.npz", tmp_path / "b.npz")
+    (tmp_path / "a.npz").write_bytes(bytes((tmp_path / "a.npz").stat().st_size))
+    shutil.copystat(tmp_path / "b.npz", tmp_path / "a.npz")
     assert lazy[3].sum() == 4
     assert files.frames(tmp_path / "b.npz", "empty")[:].shape == (0, 2, 2, 1)
     monkeypatch.setattr(files.tempfile, "tempdir", str(tmp_path / "missing"))
     with pytest.raises(DataError, match=r"b\.npz: x cannot be unpacked to .*missing.*TMPDIR"):
         files.frames(tmp_path / "b.npz", "x")[0]
+
+
+def test_what_is_kept_of_a_file_is_forgotten_when_it_changes(tmp_path):
+    """A set that was got again under the same name is read again."""
+    path = tmp_path / "a.npz"
+    write_npz(path, x=np.ones((4, 2, 2)))
+    lazy = files.frames(path, "x")
+    assert lazy[0].sum() == 4
+    write_npz(path, x=np.full((4, 2, 2), 2.0), more=np.ones(3))
+    assert lazy[0].sum() == 8
+    about = path.stat()
+    write_npz(path, x=np.full((4, 2, 2), 3.0), more=np.ones(3))
+    os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns + 1))
+    assert lazy[0].sum() == 12
+    path.unlink()
+    with pytest.raises(DataError, match=r"a\.npz: cannot be opened \(No such file"):
+        lazy[0]
+
+
+def test_so_many_results_are_kept_and_each_of_one_version_of_its_file(tmp_path):
+    read = []
+
+    @files.kept(2)
+    def size(path):
+        read.append(path.name)
+        return path.stat().st_size
+
+    for name in "abc":
+        (tmp_path / name).write_bytes(name.encode() * 3)
+    assert [size(tmp_path / name) for name in "abbca"] == [3] * 5
+    assert read == ["a", "b", "c", "a"]
+    (tmp_path / "a").write_bytes(b"more than that")
+    assert (size(tmp_path / "a"), read[4:]) == (14, ["a"])
 
 
 def test_archives_without_the_array_or_with_objects_are_refused(tmp_path):

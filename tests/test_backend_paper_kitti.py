@@ -1,10 +1,13 @@
 """KITTI in its publishers' layout, written small by hand and read back exactly."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from backend.data.camera import Intrinsics, depth_map
+from backend.data.inspect import inspect
 from backend.data.paper import kitti
 from backend.data.recording import sequence
 from backend.tasks.depth import COLUMNS, ROWS
@@ -86,8 +89,9 @@ def test_kitti(tmp_path):
     assert np.allclose(imu.values[10, :6], (1.0, 0.2, 9.8, 0.01, 0.02, 0.3))
     assert np.allclose(imu.values[10, 6:], axis_angle(attitude(1.5, -0.01, 0.02)), atol=1e-6)
     truth = first.labels["depth-estimation"]
-    assert np.array_equal(truth.t, t[5:15])
-    grid = truth.values[2].reshape(ROWS, COLUMNS)
+    assert np.array_equal(truth.t, t)
+    assert np.isfinite(truth.values[:]).any(1).tolist() == [5 <= i < 15 for i in range(20)]
+    grid = truth.values[7].reshape(ROWS, COLUMNS)
     assert grid[10, 15] == 7.0
     assert grid[23, 31] == np.float32(65_535 / 256)
     assert np.isfinite(grid).sum() == 2
@@ -95,6 +99,21 @@ def test_kitti(tmp_path):
     assert {series.modality for series in cut.series} == set(kitti.MODALITIES)
     target = cut.targets["depth-estimation"]
     assert np.isfinite(target).any(1).any()
+
+
+def test_kitti_gives_no_picture_the_depth_map_of_an_older_one(tmp_path):
+    """A window shows its newest picture: of one without a map nothing is known, however young the map before it is."""
+    write_drive(tmp_path, 1, count=35, maps=range(5, 30))
+    (drive,) = kitti.recordings(tmp_path)
+    image = of(drive, "image")
+    t, cut = image.t, sequence(replace(drive, tracks=(image,)))
+    ends = (cut.slot + np.arange(cut.length)) * cut.hop_ns + SECOND
+    shown = np.searchsorted(t, ends) - 1
+    has_map = (shown >= 5) & (shown < 30)
+    assert np.isfinite(cut.targets["depth-estimation"]).any(1).tolist() == has_map.tolist()
+    assert 0 < has_map.sum() < len(has_map)
+    nearest = np.nanmin(cut.targets["depth-estimation"][has_map], 1)
+    assert nearest.tolist() == shown[has_map].tolist()  # the map of a picture says its number
 
 
 def test_kitti_reads_nothing_until_it_is_used(tmp_path):
@@ -198,3 +217,10 @@ def test_kitti_on_a_real_picture_scan_and_calibration(tmp_path, data_dir):
     assert 0 < ranges[..., 1].max() <= 1
     image = of(recording, "image").values[0]
     assert abs(image.mean() - np.asarray(picture).mean()) < 1
+
+
+def test_kitti_is_whole_although_its_inertial_sensor_is_slow(tmp_path):
+    write_drive(tmp_path, 1, maps=range(20))
+    report = inspect("kitti", kitti.recordings(tmp_path))
+    assert not [line for line in report.problems if line.startswith("imu")], report.problems
+    assert [line.split(", in")[0] for line in report.notes] == ["imu: rates of 10 Hz, useful are 25..200 Hz"]

@@ -1,4 +1,4 @@
-"""What the readers of the paper's nine data sets share: arrays read when touched, labels, rotations, errors."""
+"""What the readers of the paper's nine data sets share: arrays read when they are used, labels, rotations, errors."""
 
 from pathlib import Path
 
@@ -17,7 +17,8 @@ from backend.data.paper import (
     samosa,
     touchpose,
 )
-from backend.data.paper.layout import Whole, dashed, from_half_angles, held, regular, turn_rates
+from backend.data.paper.layout import dashed, from_half_angles, turn_rates
+from backend.data.whole import Whole, held, regular
 from backend.tasks import TASKS
 from broker.errors import DataError
 from broker.modalities import MODALITIES

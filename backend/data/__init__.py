@@ -54,6 +54,7 @@ class Dataset:
     `modalities` of its streams; `tasks`: what it is measured by, and over which of the task's outputs (none: all);
     `masks`: what it shows how to draw; `unit` names what a "person" is; `pooled`: a whole recording is one decision, of
     classifications; `sensors`, in a set that is pooled: by name, modalities that are scored together beside all;
+    `missing`: share of a modality's numbers that may be NaN, in a set whose publishers say that samples are missing;
     `address`: where the set is obtained, empty for one that is generated.
     """
 
@@ -67,6 +68,7 @@ class Dataset:
     address: str = ""
     sensors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     masks: tuple[str, ...] = ()
+    missing: float = 0.0
 
 
 _GAZE, _DEPTH, _GESTURE, _POSE = "gaze-estimation", "depth-estimation", "gesture-classification", "pose-estimation"
@@ -91,9 +93,9 @@ def _recorded(
     return Dataset(modalities, tasks, read, origin.licence, unit, address=origin.address, **how)
 
 
-def _published(reader: Any, unit: str) -> Dataset:
+def _published(reader: Any, unit: str, **how: Any) -> Dataset:
     """The row of one of the paper's sets: its file says what it holds."""
-    return _recorded(reader.SET, reader.MODALITIES, reader.TASKS, reader.recordings, unit)
+    return _recorded(reader.SET, reader.MODALITIES, reader.TASKS, reader.recordings, unit, **how)
 
 
 _BODY_SENSORS = {
@@ -167,7 +169,7 @@ DATASETS: dict[str, Dataset] = {
     "eyemu": _published(eyemu, "person"),
     "samosa": _published(samosa, "person"),
     "rgbdgaze": _published(rgbdgaze, "person"),
-    "dip_imu": _published(dip_imu, "person"),
+    "dip_imu": _published(dip_imu, "person", missing=dip_imu.MISSING),
     "ego4d": _published(ego4d_imu, "person"),
     "kitti": _published(kitti, "drive"),
     "llvip": _published(llvip, "place"),

@@ -109,6 +109,8 @@ def check(name: Name, root: Root = None) -> None:
     for table in (_senses(report), _numbers(report), _truths(report)):
         if table.rows:
             console.print(table)
+    for note in report.notes:
+        console.print(f"note: {note}", highlight=False, soft_wrap=True, markup=False)
     for problem in report.problems:
         typer.echo(f"problem: {' '.join(problem.split())}", err=True)
     if report.problems:
@@ -128,16 +130,15 @@ def _senses(report: Report) -> Table:
         table.add_column(column, justify="right")
     for modality, sense in report.senses.items():
         row = READABLE[modality]
-        rates = [f"{one:.3g}" for one in (min(sense.rates), max(sense.rates))] if sense.rates else ["-"]
         table.add_row(
             modality,
             str(sense.streams),
             f"{sense.seconds:.0f}",
             str(sense.samples),
             str(sense.windows),
-            "..".join(dict.fromkeys(rates)),
+            sense.hertz(),
             f"{row.min_rate:g}..{row.max_rate:g}",
-            f"{100 * sense.not_finite / max(sense.numbers, 1):.3g} %",
+            f"{100 * (sense.missing + sense.infinite) / max(sense.numbers, 1):.3g} %",
             f"{sense.pauses} ({sense.paused_s:.0f} s)" if sense.pauses else "0",
         )
     return table
@@ -179,6 +180,16 @@ def _truths(report: Report) -> Table:
         if truth.shares:
             known = f"{len(truth.shares):,} estimates, {100 * np.mean(truth.shares):.0f} % of their numbers"
         table.add_row(task, f"{truth.windows:,}", f"{truth.unknown:,}", known)
+    for mask, drawing in report.drawings.items():
+        known = "no masks"
+        if drawing.shares:
+            share, most = 100 * np.mean(drawing.shares), 100 * max(drawing.shares)
+            without = drawing.shares.count(0.0)
+            known = (
+                f"{len(drawing.shares):,} masks, {share:.2g} % of their cells are contact, {most:.2g} % at most; "
+                f"{without:,} have none"
+            )
+        table.add_row(mask, f"{drawing.windows:,}", f"{drawing.windows - len(drawing.shares):,}", known)
     return table
 
 

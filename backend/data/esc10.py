@@ -11,36 +11,30 @@ from __future__ import annotations
 import csv
 import logging
 import re
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import soundfile
-import soxr
 from numpy.typing import NDArray
 
-from backend.data.recording import Recording, Recordings, Segments, Track
+from backend.data.recording import Recording, Recordings, Segments
+from backend.data.sound import RATE, SCALE, microphone, read_sound
 from backend.tasks.events import EVENTS as TASK
 from backend.tasks.events import SOUNDS
 from broker.errors import DataError
-from broker.modalities import MODALITIES
-from edge.clock import SECOND
-from edge.windows import Stream
 
 log = logging.getLogger(__name__)
 
 NAME = "esc10"
 PUBLISHED = re.compile(r"\d{3} - (?P<label>[^/]+)/(?P<fold>\d)-(?P<source>\d+)-[A-Z]\.ogg")
 COLUMNS = ("file", "class_name", "fold", "freesound_source")
-RATE = round(MODALITIES["audio"].rate)
-SCALE = MODALITIES["audio"].scale
 BLOCK_S = 0.05
 SILENCE = 10.0**-3.5
 """Root mean square (full scale is 1) below which a block is digital silence: -70 dB."""
 
 
 def recordings(root: Path) -> Recordings:
-    """One recording per clip, in the order of meta.csv; `root` is the set's folder or its parent.
+    """One recording per clip, in the order of meta.csv, whose sound stays on disk; `root` is the set's folder or its
+    parent.
 
     Clips that meta.csv names and that are not there (a part of the set) are skipped, with a warning. Raises DataError
     where there is none at all, or where one cannot be read or is of a sound that is not known.
@@ -89,30 +83,11 @@ def _recording(folder: Path, row: dict[str, str]) -> Recording:
     if label not in SOUNDS:
         known = ", ".join(SOUNDS)
         raise DataError(f"{folder / row['file']}: class_name {row['class_name']!r} is unknown; known: {known}")
-    values = read_sound(folder / row["file"])
-    if not len(values):
-        raise DataError(f"{folder / row['file']}: holds no sound; remove it or get it again")
-    t = sample_times(len(values))
-    track = Track("microphone", Stream(name="audio", modality="audio", placement="room"), t, values, SCALE)
-    labels = {TASK.name: _segments(t, values, TASK.labels.index(label))}
+    heard = read_sound(folder / row["file"])  # for its labels alone
+    track = microphone(folder / row["file"], len(heard))
+    labels = {TASK.name: _segments(track.t[:], heard, TASK.labels.index(label))}
     name, source = row["file"].removesuffix(".ogg"), f"freesound-{row['freesound_source']}"
     return Recording(name, NAME, source, (track,), labels, int(row["fold"]))
-
-
-def read_sound(path: Path) -> NDArray[np.int16]:
-    """(n, 1) samples at 16 kHz, the mean of all channels, 32768 is full scale; raises DataError for no sound file."""
-    try:
-        frames_TC, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except soundfile.SoundFileError as error:
-        raise DataError(f"{path}: cannot be read as sound ({error}); is the set complete?") from error
-    wave_T = soxr.resample(frames_TC.mean(1), rate, RATE)
-    return np.asarray(np.clip(np.rint(wave_T / SCALE), -32768, 32767)[:, None], np.int16)
-
-
-@lru_cache(maxsize=64)
-def sample_times(count: int) -> NDArray[np.int64]:
-    """(count,) ns of samples from time 0 on; clips of equal length share one array."""
-    return np.arange(count, dtype=np.int64) * (SECOND // RATE)
 
 
 def _segments(t: NDArray[np.int64], values: NDArray[np.int16], label: int) -> Segments:

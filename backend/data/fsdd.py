@@ -10,13 +10,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import numpy as np
-
-from backend.data.esc10 import RATE, SCALE, read_sound, sample_times
 from backend.data.files import ORIGIN, Origin
-from backend.data.recording import Recording, Recordings, Track
+from backend.data.recording import Recording, Recordings
+from backend.data.sound import RATE, microphone, read_sound
 from broker.errors import DataError
-from edge.windows import Stream
 
 SET = Origin(
     "fsdd",
@@ -46,10 +43,5 @@ def digit(recording: Recording) -> int:
 
 
 def _recording(path: Path, speaker: str) -> Recording:
-    values = read_sound(path)
-    if not len(values):
-        raise DataError(f"{path}: holds no sound; remove it or get it again")
-    missing = max(RATE - len(values), 0)
-    values = np.pad(values, ((missing // 2, missing - missing // 2), (0, 0)))
-    track = Track("microphone", Stream("audio", "audio", "room"), ORIGIN + sample_times(len(values)), values, SCALE)
-    return Recording(path.stem, SET.name, speaker, (track,), {})
+    count = max(len(read_sound(path)), RATE)
+    return Recording(path.stem, SET.name, speaker, (microphone(path, count, ORIGIN),), {})

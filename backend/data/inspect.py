@@ -1,4 +1,4 @@
-"""What a data set holds and whether it is whole: people, windows, labels, rates, gaps and units, and what is wrong.
+"""What a data set holds and whether it is whole: people, windows, labels, masks, rates, gaps and units.
 
 Recordings are read one after the other, samples in chunks, and cut into windows exactly as for training; nothing is
 kept but counts. This module knows no data set: what a set should have is its row in DATASETS, what numbers are
@@ -28,7 +28,8 @@ from backend.data import (
     synthetic,
 )
 from backend.data.plausible import TASK_RULES, Rule, rules
-from backend.tasks import TASKS, Classification
+from backend.data.recording import Masks
+from backend.tasks import MASKS, TASKS, Classification
 from broker.errors import ConfigError, DataError
 from broker.modalities import READABLE
 from edge.clock import SECOND
@@ -36,7 +37,10 @@ from edge.clock import SECOND
 CHUNK_BYTES = 1 << 25
 """Samples that are read at once, as float32."""
 SLACK = 1.02
-"""How far a rate may be outside of its modality's band: clocks differ."""
+"""How far a rate may be outside of its modality's band without a word: clocks differ."""
+SLOW, FAST = 3.0, 20.0
+"""How many times below or above that band no series is: windows bridge no steps as long as that, and no sensor is so
+fast. Times are then in another unit."""
 ORDER = tuple(READABLE)
 
 
@@ -74,7 +78,9 @@ class Measured:
 @dataclass
 class Sense:
     """All streams of one modality. `pauses` are times without samples for longer than windows bridge; `falls` are steps
-    back in time; `rates` are one a stream, from the median step.
+    back in time; `rates` are one a stream, from the median step, of which those in `off_rate` are outside of the
+    modality's band and those in `no_rate` are none of it. Of its `numbers`, `missing` are NaN and `infinite` are more
+    than a number holds; a stream in `blank` has not one whole sample.
     """
 
     streams: int = 0
@@ -83,12 +89,20 @@ class Sense:
     windows: int = 0
     rates: list[float] = field(default_factory=list)
     off_rate: list[str] = field(default_factory=list)
+    no_rate: list[str] = field(default_factory=list)
     numbers: int = 0
-    not_finite: int = 0
+    missing: int = 0
+    infinite: int = 0
+    blank: list[str] = field(default_factory=list)
     pauses: int = 0
     paused_s: float = 0.0
     falls: int = 0
     measured: list[Measured] = field(default_factory=list)
+
+    def hertz(self) -> str:
+        """The lowest and the highest rate, in three digits or whole numbers; "-" where no stream tells."""
+        ends = (min(self.rates), max(self.rates)) if self.rates else ()
+        return "..".join(dict.fromkeys(f"{one:.3g}" if one < 1000 else f"{one:.0f}" for one in ends)) or "-"
 
 
 @dataclass
@@ -103,19 +117,34 @@ class Truth:
 
 
 @dataclass
+class Drawing:
+    """Masks of one kind, of the windows of its modality: how many there are, and how much of each is contact.
+
+    `not_binary` are cells that are neither 0 nor 1, of all.
+    """
+
+    windows: int = 0
+    shares: list[float] = field(default_factory=list)
+    cells: int = 0
+    not_binary: int = 0
+
+
+@dataclass
 class Report:
     """What `inspect` found. `problems` has a line for each thing that is wrong: none for a set that is whole, of which
-    `left_out` is no part.
+    `left_out` is no part. `notes` has one for each that is as it may be, and good to know.
     """
 
     name: str
     holding: Holding
     senses: dict[str, Sense]
     truths: dict[str, Truth]
+    drawings: dict[str, Drawing]
     short: int
     skipped: tuple[str, ...]
     left_out: tuple[str, ...]
     problems: list[str]
+    notes: list[str]
 
 
 def dataset(name: str) -> Dataset:
@@ -170,6 +199,7 @@ def inspect(name: str, recordings: Recordings, done: Callable[[], object] = lamb
     row = dataset(name)
     senses = {modality: Sense() for modality in ORDER if modality in row.modalities}
     truths = {task: Truth() for task in row.tasks}
+    drawings = {mask: Drawing() for mask in row.masks}
     problems: list[str] = []
     short = 0
     for recording in recordings:
@@ -180,13 +210,18 @@ def inspect(name: str, recordings: Recordings, done: Callable[[], object] = lamb
             short += cut is None
             for task, known in recording.labels.items():
                 _truth(truths.setdefault(task, Truth()), task, recording, known, cut)
+            for mask, masks in cut.masks.items() if cut else ():
+                _drawing(drawings.setdefault(mask, Drawing()), mask, masks)
             for series in cut.series if cut else ():
                 senses[series.modality].windows += int(series.present.sum())
         except (DataError, ConfigError) as error:
             problems.append(f"{recording.name}: {error}")
         done()
     held = holding(recording for recording in recordings if all(len(track.t) for track in recording.tracks))
-    report = Report(name, held, senses, truths, short, recordings.skipped, recordings.left_out, problems)
+    notes = [line for modality, sense in senses.items() for line in _notable(modality, sense, row)]
+    report = Report(
+        name, held, senses, truths, drawings, short, recordings.skipped, recordings.left_out, problems, notes
+    )
     problems += _wrong(report, row, recordings)
     return report
 
@@ -206,17 +241,23 @@ def _sense(sense: Sense, recording: Recording, track: Track) -> None:
     if (step > 0).any():
         rate = SECOND / float(np.median(step[step > 0]))
         sense.rates.append(rate)
-        if not row.min_rate / SLACK <= rate <= row.max_rate * SLACK:
+        if not row.min_rate / SLOW <= rate <= row.max_rate * FAST:
+            sense.no_rate.append(where)
+        elif not row.min_rate / SLACK <= rate <= row.max_rate * SLACK:
             sense.off_rate.append(where)
     sense.measured = sense.measured or [Measured(rule) for rule in rules(row.name, recording.dataset)]
     found: dict[str, list[float]] = defaultdict(list)
+    blank = True
     for rows, values in _chunks(track):
-        finite = np.isfinite(values)
-        sense.numbers, sense.not_finite = sense.numbers + values.size, sense.not_finite + int((~finite).sum())
-        whole = finite.reshape(len(values), -1).all(1)
+        missing, infinite = int(np.isnan(values).sum()), int(np.isinf(values).sum())
+        sense.numbers, sense.missing = sense.numbers + values.size, sense.missing + missing
+        sense.infinite += infinite
+        whole = np.isfinite(values).reshape(len(values), -1).all(1)
         if whole.any():
+            blank = False
             for one in sense.measured:
                 found[one.rule.name].append(one.rule.of(t[rows][whole], values[whole]))
+    sense.blank += [where] if blank else []
     for one in sense.measured:
         one.add(one.rule.of_all(found[one.rule.name]), where)
 
@@ -240,15 +281,34 @@ def _truth(truth: Truth, name: str, recording: Recording, known: Segments | Valu
             one.add(one.rule.of(known.t, values), recording.name)
     if cut is None:
         return
-    truth.windows += cut.length
+    there = np.any([series.present for series in cut.series], axis=0)  # a slot of a pause has no window
+    truth.windows += int(there.sum())
     if isinstance(task, Classification):
-        labels = cut.majority(name)
+        labels = cut.majority(name)[there]
         truth.unknown += int((labels < 0).sum())
         truth.labels.update(Counter({task.labels[i]: int(n) for i, n in _counts(labels[labels >= 0])}))
         return
-    share = np.isfinite(cut.targets[name]).mean(-1)
+    share = np.isfinite(cut.targets[name][there]).mean(-1)
     truth.unknown += int((share == 0).sum())
     truth.shares += share[share > 0].tolist()
+
+
+def _drawing(drawing: Drawing, name: str, masks: Masks) -> None:
+    """Add the masks of a recording's windows. Raises DataError where they do not fit the frames."""
+    height, width = (side * MASKS[name].finer for side in masks.series.values.shape[1:3])
+    known = masks.known()
+    drawing.windows += int(masks.series.present.sum())
+    at_once = max(1, CHUNK_BYTES // (height * width))
+    for first in range(0, len(known), at_once):
+        rows = masks.row[known[first : first + at_once]]
+        try:
+            drawn = np.asarray(masks.drawn[rows])
+        except IndexError:
+            raise DataError(f"{name}: there are fewer masks than frames") from None
+        if drawn.shape[1:] != (height, width):
+            raise DataError(f"{name}: masks are {drawn.shape[1:]}, and of these frames {(height, width)} are wanted")
+        drawing.cells, drawing.not_binary = drawing.cells + drawn.size, drawing.not_binary + int((drawn > 1).sum())
+        drawing.shares += (drawn > 0).mean((1, 2)).tolist()
 
 
 def _counts(labels: NDArray[np.int64]) -> Iterable[tuple[int, int]]:
@@ -266,6 +326,8 @@ def _wrong(report: Report, row: Dataset, recordings: Recordings) -> Iterator[str
         yield from _wrong_sense(modality, sense, row)
     for task, truth in report.truths.items():
         yield from _wrong_truth(task, truth, row)
+    for mask, drawing in report.drawings.items():
+        yield from _wrong_drawing(mask, drawing, row)
 
 
 def _wrong_sense(modality: str, sense: Sense, row: Dataset) -> Iterator[str]:
@@ -276,16 +338,39 @@ def _wrong_sense(modality: str, sense: Sense, row: Dataset) -> Iterator[str]:
         yield f"{modality}: there are streams of it, and the set should have {', '.join(row.modalities)} alone"
     if not sense.windows:
         yield f"{modality}: no stream has a window; its recordings are shorter than one, or full of holes"
-    if sense.off_rate:
-        low, high = READABLE[modality].min_rate, READABLE[modality].max_rate
-        rates = f"{min(sense.rates):.3g}..{max(sense.rates):.3g} Hz"
-        yield f"{modality}: rates of {rates}, useful are {low:g}..{high:g} Hz, {_in(sense.off_rate, sense.streams)}"
+    if sense.no_rate:
+        where = _in(sense.no_rate, sense.streams)
+        yield (
+            f"{modality}: {_rates(modality, sense)}, {where}; that is too slow for windows, or too fast for a sensor: "
+            "are times in the right unit?"
+        )
     if sense.falls:
         yield f"{modality}: time steps back {sense.falls} times"
-    if sense.not_finite:
-        yield f"{modality}: {sense.not_finite} of {sense.numbers} values are not finite"
+    if sense.infinite:
+        yield f"{modality}: {sense.infinite} of {sense.numbers} values are infinite"
+    if sense.missing > row.missing * sense.numbers:
+        more = f", more than the {100 * row.missing:g} % that this set may lack" if row.missing else ""
+        yield f"{modality}: {sense.missing} of {sense.numbers} values are NaN{more}"
+    if sense.blank:
+        yield f"{modality}: no sample is whole {_in(sense.blank, sense.streams)}"
     for one in sense.measured:
         yield from _outside(modality, one)
+
+
+def _notable(modality: str, sense: Sense, row: Dataset) -> Iterator[str]:
+    """A line for each thing that is as it may be."""
+    if sense.off_rate:
+        where = _in(sense.off_rate, sense.streams)
+        yield f"{modality}: {_rates(modality, sense)}, {where}; windows are made of them all the same"
+    if 0 < sense.missing <= row.missing * sense.numbers:
+        share = 100 * sense.missing / sense.numbers
+        yield f"{modality}: {share:.2g} % of the values are missing (NaN), up to {100 * row.missing:g} % may be"
+
+
+def _rates(modality: str, sense: Sense) -> str:
+    """What is found and what is useful."""
+    low, high = READABLE[modality].min_rate, READABLE[modality].max_rate
+    return f"rates of {sense.hertz()} Hz, useful are {low:g}..{high:g} Hz"
 
 
 def _wrong_truth(name: str, truth: Truth, row: Dataset) -> Iterator[str]:
@@ -303,6 +388,17 @@ def _wrong_truth(name: str, truth: Truth, row: Dataset) -> Iterator[str]:
             yield f"{name}: labels that the set should not have: {', '.join(strangers)}"
     for one in truth.measured:
         yield from _outside(name, one)
+
+
+def _wrong_drawing(name: str, drawing: Drawing, row: Dataset) -> Iterator[str]:
+    if name not in row.masks:
+        yield f"{name}: there are masks of it, and the set should have none"
+    if not drawing.shares:
+        yield f"{name}: no window has a mask"
+    elif len(set(drawing.shares)) == 1 and drawing.shares[0] in (0.0, 1.0):
+        yield f"{name}: {'no' if drawing.shares[0] == 0 else 'every'} cell of any mask is contact"
+    if drawing.not_binary:
+        yield f"{name}: {drawing.not_binary} of {drawing.cells} cells are neither 0 nor 1"
 
 
 def _outside(what: str, one: Measured) -> Iterator[str]:

@@ -8,7 +8,6 @@ Boxes and poses are not read: no task of ours is about them.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.data.camera import SIZE, Intrinsics, depth_map
-from backend.data.files import ORIGIN, Lazy, Origin, check_shape, one_a_slot, picture_size, pictures, read_npz
+from backend.data.files import ORIGIN, Lazy, Origin, check_shape, kept, one_a_slot, picture_size, pictures, read_npz
 from backend.data.recording import Recording, Recordings, Track, Values
 from broker.errors import DataError
 from broker.modalities import MODALITIES
@@ -104,7 +103,7 @@ def _scans(paths: list[Path]) -> Lazy:
     return pictures(paths, (*LIDAR, 2), np.float32, _scan)
 
 
-@lru_cache(maxsize=64)
+@kept(64)
 def _scan(path: Path) -> NDArray[np.float32]:
     return range_image(_points(path), LIDAR)
 

@@ -8,14 +8,13 @@ are not read: no task of ours is about them.
 from __future__ import annotations
 
 import logging
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backend.data.camera import SIZE, Intrinsics, depth_map
-from backend.data.files import Origin, one_a_slot, pictures, read_picture
+from backend.data.files import Origin, kept, one_a_slot, pictures, read_picture
 from backend.data.recording import Recording, Recordings, Track, Values
 from broker.errors import DataError
 from broker.modalities import MODALITIES
@@ -61,12 +60,12 @@ def _depth_of(path: Path) -> Path:
     return path.with_name(path.name.replace(".color.jpg", ".depth.png"))
 
 
-@lru_cache(maxsize=128)
+@kept(128)
 def _picture(path: Path) -> NDArray[np.float32]:
     return KINECT.picture(path)
 
 
-@lru_cache(maxsize=128)
+@kept(128)
 def _sampled(path: Path) -> NDArray[np.uint16]:
     """(*DEPTH, 1) mm: the pixel in the middle of each cell, because a mean over an edge is the depth of nothing."""
     rows, columns = (np.int64((np.arange(n) + 0.5) * (all_ / n)) for n, all_ in zip(DEPTH, KINECT.size, strict=True))

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.data.files import Origin, one_a_slot, pictures, read_picture
+from backend.data.files import Origin, kept, one_a_slot, pictures, read_picture
 from backend.data.recording import Recording, Recordings, Track
 from broker.errors import DataError
 from broker.modalities import MODALITIES
@@ -71,12 +70,12 @@ def _recording(name: str, paths: list[Path]) -> Recording:
     return Recording(name, SET.name, name, tracks, {})
 
 
-@lru_cache(maxsize=256)
+@kept(256)
 def _image(path: Path) -> NDArray[np.uint8]:
     return np.asarray(read_picture(path, "RGB", IMAGE.size), np.uint8)
 
 
-@lru_cache(maxsize=256)
+@kept(256)
 def _thermal(path: Path) -> NDArray[np.uint16]:
     kelvin = BLACK_K + read_picture(path, "L", THERMAL.size) * ((WHITE_K - BLACK_K) / 255)
     return np.rint(kelvin / THERMAL.scale).astype(np.uint16)[..., None]

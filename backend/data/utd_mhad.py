@@ -31,14 +31,25 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.data.files import Lazy, Origin, at_rate, check_rows, check_shape, frames, natural, read_npz, throughout
+from backend.data.files import (
+    Lazy,
+    Origin,
+    at_rate,
+    check_rows,
+    check_shape,
+    frames,
+    kept,
+    natural,
+    read_npz,
+    throughout,
+)
 from backend.data.recording import Recording, Recordings, Track, Values
 from backend.tasks import TASKS
 from backend.tasks.activity import ACTIONS
@@ -180,7 +191,7 @@ def _mat(path: Path, name: str) -> NDArray[Any]:
     return np.asarray(found[name])
 
 
-@lru_cache(maxsize=2)
+@kept(2)
 def _mat_depth(path: Path) -> NDArray[np.uint16]:
     """(F, 120, 160) mm, every second pixel of every second row."""
     return np.ascontiguousarray(_mat(path, "d_depth")[::2, ::2].transpose(2, 0, 1).astype(np.uint16))

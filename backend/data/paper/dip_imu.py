@@ -29,8 +29,9 @@ from numpy.typing import NDArray
 
 from backend.data.files import Origin
 from backend.data.paper import pickles
-from backend.data.paper.layout import CAMERA_AXES, held, regular, turn_rates, whole
+from backend.data.paper.layout import CAMERA_AXES, turn_rates
 from backend.data.recording import Recording, Recordings, Track, Values
+from backend.data.whole import held, regular, whole
 from broker.errors import DataError
 from broker.modalities import JOINTS
 from edge.simulator.geometry import axis_angle, rotation
@@ -56,6 +57,9 @@ SENSORS = (
 """Where the 17 sensors sit, in their order."""
 PARTS = {"imu_ori": (len(SENSORS), 3, 3), "imu_acc": (len(SENSORS), 3), "gt": (len(JOINTS) * 3,)}
 RATE = 60.0
+MISSING = 0.2
+"""Share of the numbers that may be missing. The publishers mark missing samples and give no share; each costs the turn
+rates beside it, too. Where more are missing, the files are rather damaged."""
 GRAVITY = 9.80665
 STATURE_M = 1.70
 BONES = STATURE_M * NEUTRAL[:, [1, 2, 0]]

@@ -28,8 +28,9 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from backend.data.files import ORIGIN, Origin
-from backend.data.paper.layout import dashed, gathered, held, label_index, whole
+from backend.data.paper.layout import dashed, gathered, label_index
 from backend.data.recording import Recording, Recordings, Segments, Track
+from backend.data.whole import held, whole
 from backend.tasks.moments import MOMENTS as TAXONOMY
 from broker.errors import DataError
 from edge.clock import SECOND

@@ -5,7 +5,8 @@ Layout, from the development kits of "raw data" (synced and rectified) and of "d
 `2011_09_26/calib_cam_to_cam.txt`, and for each drive `2011_09_26/2011_09_26_drive_0001_sync/` the folders `image_02`
 (PNG, left colour), `oxts` (30 numbers a text file) and `velodyne_points` (float32 x, y, z, reflectance), each with
 `data/0000000000...` and `timestamps.txt`, a line per number; depth maps in `train/` or `val/` at
-`2011_09_26_drive_0001_sync/proj_depth/groundtruth/image_02/0000000005.png`, uint16, metres times 256, 0 unknown.
+`2011_09_26_drive_0001_sync/proj_depth/groundtruth/image_02/0000000005.png`, uint16, metres times 256, 0 unknown. The
+first and the last five pictures of a drive have none: of them nothing is known.
 
 Streams of "car": `image` and `camera` (the same pictures, the second with the ray of each pixel), `lidar`, `gps`
 (east, north, up from the drive's first fix, and speed), `imu` (ax ay az, wx wy wz in the car's axes, and its
@@ -25,8 +26,9 @@ from numpy.typing import NDArray
 from backend.data.camera import SIZE as CAMERA_SIZE
 from backend.data.camera import Intrinsics, depth_map
 from backend.data.files import Lazy, Origin, pictures, read_picture
-from backend.data.paper.layout import gathered, held, whole
+from backend.data.paper.layout import gathered
 from backend.data.recording import Recording, Recordings, Track, Values
+from backend.data.whole import held, whole
 from backend.tasks import TASKS as ALL_TASKS
 from broker.errors import DataError
 from broker.modalities import MODALITIES as ROWS
@@ -102,11 +104,10 @@ def _recording(drive: Path, maps: dict[int, Path]) -> Recording:
         _track("gps", t_fix, whole(partial(_gps, placed), (len(placed), 4), np.float32)),
         _track("imu", t_fix, whole(partial(_imu, placed), (len(placed), 9), np.float32)),
     )
-    known = [i for i in views if i in maps]
     task = ALL_TASKS["depth-estimation"]
-    truth: Any = pictures([maps[i] for i in known], (task.size,), np.float32, depth_truth)
-    seen = np.array([i in maps for i in views], bool)
-    labels = {task.name: Values(t_view[seen], truth)}
+    # A row for each picture: without one of its own, a picture would be given the map of an older one.
+    truth: Any = Lazy((len(views), task.size), np.float32, partial(_truth_rows, tuple(maps.get(i) for i in views)))
+    labels = {task.name: Values(t_view, truth)}
     return Recording(drive.name.removesuffix("_sync"), NAME, drive.name.removesuffix("_sync"), tracks, labels)
 
 
@@ -187,6 +188,15 @@ def points(path: Path) -> NDArray[np.float32]:
     if not len(numbers) or len(numbers) % 4 or path.stat().st_size % 16:
         raise DataError(f"{path}: {path.stat().st_size} bytes are no points of four numbers; get it again")
     return numbers.reshape(-1, 4)
+
+
+def _truth_rows(maps: tuple[Path | None, ...], index: NDArray[np.int64]) -> NDArray[np.float32]:
+    """(n, cells) m of these pictures, NaN of one that has no map."""
+    rows = np.full((len(index), ALL_TASKS["depth-estimation"].size), np.nan, np.float32)
+    for row, path in zip(rows, (maps[i] for i in index), strict=True):
+        if path is not None:
+            row[:] = depth_truth(path)
+    return rows
 
 
 def depth_truth(path: Path) -> NDArray[np.float32]:

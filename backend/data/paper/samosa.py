@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 
 from backend.data.files import ORIGIN, Origin
 from backend.data.paper import pickles
-from backend.data.paper.layout import dashed, from_half_angles, held, label_index, lasting, regular, whole
+from backend.data.paper.layout import dashed, from_half_angles, label_index, lasting
 from backend.data.recording import Recording, Recordings, Track
+from backend.data.whole import held, regular, whole
 from backend.tasks.events import HANDLING
 from broker.errors import DataError
 from broker.modalities import MODALITIES as ROWS

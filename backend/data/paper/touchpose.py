@@ -27,8 +27,8 @@ from PIL import Image
 from backend.data.camera import depth_map
 from backend.data.files import Lazy, Origin, one_a_slot
 from backend.data.paper import pickles
-from backend.data.paper.layout import held
 from backend.data.recording import Recording, Recordings, Track, Values
+from backend.data.whole import held
 from backend.tasks import TASKS as ALL_TASKS
 from broker.errors import DataError
 from broker.modalities import MODALITIES as ROWS
