@@ -141,7 +141,7 @@ def _senses(report: Report) -> Table:
             str(sense.windows),
             sense.hertz(),
             f"{row.min_rate:g}..{row.max_rate:g}",
-            f"{100 * (sense.missing + sense.infinite) / max(sense.numbers, 1):.3g} %",
+            f"{100 * sense.missing / max(sense.numbers, 1):.3g} %",
             f"{sense.pauses} ({sense.paused_s:.0f} s)" if sense.pauses else "0",
         )
     return table
@@ -190,7 +190,7 @@ def _truths(report: Report) -> Table:
             without = drawing.shares.count(0.0)
             known = (
                 f"{len(drawing.shares):,} masks, {share:.2g} % of their cells are contact, {most:.2g} % at most; "
-                f"{without:,} have none"
+                f"{without:,} are empty"
             )
         table.add_row(mask, f"{drawing.windows:,}", f"{drawing.windows - len(drawing.shares):,}", known)
     return table
