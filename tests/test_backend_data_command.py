@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -12,6 +13,7 @@ from backend.data import DATASETS, Recording, Recordings, Segments, Track, Value
 from backend.data.draw_frames import seen
 from backend.data.files import one_a_slot
 from backend.data.inspect import inspect, read, simulated
+from backend.data.pictures import _rows as rows_of
 from backend.data.pictures import draw
 from backend.data.plausible import MODALITY_RULES
 from backend.data.sample import SPAN_S, sample
@@ -64,12 +66,18 @@ def test_the_list_says_what_is_there(tmp_path):
     (small_sets.written(tmp_path, "eyemu_gaze") / "p00.npz").write_bytes(b"PK no zip")
     lines = call("list", "--root", tmp_path).output.splitlines()
     (fsdd,) = [line for line in lines if " fsdd " in line]
-    assert "2 speakers, 2 recordings, 3 s" in fsdd
+    assert "2 recordings of 2 speakers, 3 s in all" in fsdd
     (absent,) = [line for line in lines if " utd_mhad " in line]
     assert "not there; https://personal.utdallas.edu" in absent
     assert any(line.startswith("eyemu_gaze: ") and "p00.npz: cannot be read as npz" in line for line in lines)
     (home,) = [line for line in lines if " synthetic " in line]
-    assert "64 seeds, 64 recordings, 4096 s, generated" in home
+    assert "64 recordings of 64 seeds, 4096 s in all, generated" in home
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_recordings_are_of_something_else_than_recordings(name):
+    """ "3 recordings, 4 recordings" told nobody what was counted."""
+    assert DATASETS[name].unit != "recording"
 
 
 def test_simulated_sets_hold_what_the_list_says():
@@ -295,7 +303,7 @@ def test_the_command_ends_with_1_and_a_line_for_each_problem(tmp_path):
     small_sets.written(tmp_path, "fsdd")
     whole = call("check", "fsdd", "--root", tmp_path)
     assert whole.exit_code == 0, whole.output
-    assert "2 speakers, 2 recordings, 3 s; CC BY-SA 4.0" in whole.output
+    assert "2 recordings of 2 speakers, 3 s in all; CC BY-SA 4.0" in whole.output
     assert "nothing is wrong" in whole.output
     folder = small_sets.written(tmp_path, "utd_mhad")
     (folder / "s2_depth.npz").unlink()
@@ -377,6 +385,46 @@ def test_small_sets_are_drawn_the_same_each_time(name, tmp_path):
     assert size(tmp_path / "a.png")[0] == 1100
     draw(recording, tmp_path / "c.png", 0.0)
     assert (tmp_path / "b.png").read_bytes() == (tmp_path / "c.png").read_bytes()
+
+
+def fills(recording):
+    """What is drawn of a recording: of each band its title, and the matplotlib axes in it."""
+    of = sample(recording)
+    drawn = {}
+    for row in rows_of(of):
+        figure = Figure()
+        row.fill(figure.subfigures(1, 1))
+        drawn[row.title] = figure.axes
+    return of, drawn
+
+
+def test_a_recording_of_a_single_row_is_drawn_by_name_and_with_its_label(tmp_path):
+    small_sets.written(tmp_path, "htad")
+    recording = read("htad", tmp_path)[0]
+    of, drawn = fills(recording)
+    assert of.single and of.moments.tolist() == [of.start]
+    (label,) = drawn["activity-recognition (label)"]
+    label_index = int(recording.labels["activity-recognition"].index[0])
+    assert [text.get_text() for text in label.texts] == [TASKS["activity-recognition"].outputs[label_index]]
+    assert [bar.get_width() for bar in label.patches] == [0.5]
+    (phone,), (bracelet,) = (
+        drawn[f"{device}/features: features at {at}"] for device, at in (("phone", "room"), ("bracelet", "wrist"))
+    )
+    assert [tick.get_text() for tick in phone.get_xticklabels()][:2] == ["mfcc_mean1", "mfcc_mean2"]
+    values = recording.tracks[0].values[0, 0, 0]
+    assert np.allclose(phone.lines[-1].get_ydata(), values[values != 0])
+    assert len(bracelet.get_xticks()) == 16
+
+
+def test_a_single_sample_of_a_series_has_a_marker_and_a_label():
+    one = watch(seconds=20)
+    t, values = one.tracks[0].t[:1], one.tracks[0].values[:1]
+    _, drawn = fills(replace(one, tracks=(replace(one.tracks[0], t=t, values=values),)))
+    assert [text.get_text() for text in drawn["activity-recognition (label)"][0].texts]
+    acceleration = drawn["d/imu: imu at room"][0]
+    assert [line.get_marker() for line in acceleration.lines[:3]] == ["."] * 3
+    low, high = acceleration.get_xlim()
+    assert low < 0 < high
 
 
 def test_a_recording_and_a_time_are_chosen(tmp_path):

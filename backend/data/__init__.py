@@ -154,17 +154,13 @@ DATASETS: dict[str, Dataset] = {
         room_occupancy.SET, ("features",), {_ACTIVITY: tuple(PEOPLE)}, room_occupancy.recordings, "day"
     ),
     "fsdd": _recorded(fsdd.SET, ("audio",), {}, fsdd.recordings, "speaker"),
-    "kitti_samples": _recorded(
-        kitti_samples.SET, ("camera", "lidar"), {_DEPTH: ()}, kitti_samples.recordings, "recording"
-    ),
-    "rgbd_7scenes": _recorded(
-        rgbd_7scenes.SET, ("camera", "depth"), {_DEPTH: ()}, rgbd_7scenes.recordings, "recording"
-    ),
+    "kitti_samples": _recorded(kitti_samples.SET, ("camera", "lidar"), {_DEPTH: ()}, kitti_samples.recordings, "scene"),
+    "rgbd_7scenes": _recorded(rgbd_7scenes.SET, ("camera", "depth"), {_DEPTH: ()}, rgbd_7scenes.recordings, "scene"),
     "thermal_rgb_pairs": _recorded(
-        thermal_rgb_pairs.SET, ("image", "thermal"), {}, thermal_rgb_pairs.recordings, "recording"
+        thermal_rgb_pairs.SET, ("image", "thermal"), {}, thermal_rgb_pairs.recordings, "scene"
     ),
-    "comma2k19_sample": _recorded(drives.COMMA, ("gps", "imu"), {}, drives.comma2k19, "recording"),
-    "vehicle_gps_imu": _recorded(drives.VEHICLES, ("gps", "imu"), {}, drives.vehicles, "recording"),
+    "comma2k19_sample": _recorded(drives.COMMA, ("gps", "imu"), {}, drives.comma2k19, "drive"),
+    "vehicle_gps_imu": _recorded(drives.VEHICLES, ("gps", "imu"), {}, drives.vehicles, "drive"),
     # The paper's, in their publishers' layouts
     "eyemu": _published(eyemu, "person"),
     "samosa": _published(samosa, "person"),

@@ -53,6 +53,9 @@ def list_(
         table.add_row(name, ", ".join(row.modalities), "\n".join((*row.tasks, *row.masks)) or "-", row.licence, where)
     console = Console()
     console.print(table)
+    if root is not None:
+        told = "What recordings are of, people or what stands for them, is what training and tests never share."
+        console.print(told, soft_wrap=True, highlight=False)
     for error in damaged:
         console.print(error, soft_wrap=True, highlight=False, markup=False)
 
@@ -75,10 +78,10 @@ def _found(name: str, root: Path) -> tuple[str, str]:
 
 
 def _held(found: Holding, unit: str) -> str:
-    """In words."""
-    people = f"{found.people} {unit if found.people == 1 else _plural(unit)}"
+    """In words: recordings, whom they are of, and how long all of them last."""
     recordings = f"{found.recordings} recording{'' if found.recordings == 1 else 's'}"
-    return f"{people}, {recordings}, {found.seconds:.0f} s"
+    people = f"{found.people} {unit if found.people == 1 else _plural(unit)}"
+    return f"{recordings} of {people}, {found.seconds:.0f} s in all"
 
 
 def _plural(unit: str) -> str:
@@ -138,7 +141,7 @@ def _senses(report: Report) -> Table:
             str(sense.windows),
             sense.hertz(),
             f"{row.min_rate:g}..{row.max_rate:g}",
-            f"{100 * (sense.missing + sense.infinite) / max(sense.numbers, 1):.3g} %",
+            f"{100 * sense.missing / max(sense.numbers, 1):.3g} %",
             f"{sense.pauses} ({sense.paused_s:.0f} s)" if sense.pauses else "0",
         )
     return table
@@ -187,7 +190,7 @@ def _truths(report: Report) -> Table:
             without = drawing.shares.count(0.0)
             known = (
                 f"{len(drawing.shares):,} masks, {share:.2g} % of their cells are contact, {most:.2g} % at most; "
-                f"{without:,} have none"
+                f"{without:,} are empty"
             )
         table.add_row(mask, f"{drawing.windows:,}", f"{drawing.windows - len(drawing.shares):,}", known)
     return table

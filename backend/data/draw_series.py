@@ -86,6 +86,31 @@ def _curves(
         time_axis(of, axes)
 
 
+def features(of: Sample, track: Track) -> Iterator[Row]:
+    """Those numbers that are there, which 0 is not: over time, or by name where there is a single row of them."""
+    seconds, values = cut(of, track)
+    values_NC = values.reshape(-1, track.values.shape[-1])
+    there = np.flatnonzero((values_NC != 0).any(0)).tolist()
+    names = [track.stream.row.channels[i] for i in there]
+    if len(seconds) == 1:
+        yield Row(2.2, about(track), partial(_by_name, names, values_NC[0, there]))
+    else:
+        groups = [("1", list(range(len(there))))]
+        yield Row(1.7, about(track), partial(_curves, of, names, groups, seconds, values_NC[:, there]))
+
+
+def _by_name(names: Sequence[str], values: Floats, band: SubFigure) -> None:
+    """A marker over each name."""
+    axes = band.subplots()
+    axes.axhline(0, color="grey", linewidth=0.6)
+    axes.vlines(range(len(names)), 0, values, color="tab:blue", linewidth=0.8)
+    axes.plot(values, "o", color="tab:blue", markersize=4)
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=6)
+    axes.set_ylabel("1", fontsize="x-small")
+    axes.tick_params(axis="y", labelsize="x-small")
+    axes.grid(alpha=0.3)
+
+
 def gps(of: Sample, track: Track) -> Iterator[Row]:
     """Places and speed, and the way from above."""
     seconds, values = cut(of, track)

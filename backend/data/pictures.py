@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from backend.data.draw_frames import JOINT_BONES, JOINTS_3D, POSE_BONES, bodies, depth_truth, frames, lidar, pose
-from backend.data.draw_series import audio, gaze, gps, series, strip
+from backend.data.draw_series import audio, features, gaze, gps, series, strip
 from backend.data.recording import Recording, Segments, Values
 from backend.data.sample import WIDTH, Row, Sample, sample
 from backend.tasks import TASKS
@@ -33,11 +33,9 @@ def draw(recording: Recording, picture: Path, at_s: float | None = None) -> None
     figure = Figure(figsize=(WIDTH, 0.7 + sum(row.height for row in rows)), layout="constrained")
     FigureCanvasAgg(figure)
     began = datetime.fromtimestamp(of.start / SECOND, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    figure.suptitle(
-        f"{recording.dataset}: {recording.name} ({recording.person}), {of.seconds(of.low):.1f} to "
-        f"{of.seconds(of.high):.1f} s from {began}",
-        fontsize="medium",
-    )
+    span = f"{of.seconds(of.low):.1f} to {of.seconds(of.high):.1f} s from"
+    when = f"a single moment, {began}" if of.single else f"{span} {began}"
+    figure.suptitle(f"{recording.dataset}: {recording.name} ({recording.person}), {when}", fontsize="medium")
     bands = figure.subfigures(len(rows), 1, height_ratios=[row.height for row in rows], squeeze=False)[:, 0]
     for band, row in zip(bands, rows, strict=True):
         band.suptitle(row.title, fontsize="small", x=0.01, ha="left")
@@ -52,7 +50,7 @@ def _rows(of: Sample) -> Iterator[Row]:
         if isinstance(truth := labels.get(name), Segments):
             yield Row(1.0, f"{name} (label)", partial(strip, of, name, truth))
     kinds = {modality: series if row.axes == ("time",) else frames for modality, row in READABLE.items()}
-    kinds |= {"pose": pose, "audio": audio, "gps": gps, "gaze": gaze, "lidar": lidar, "features": series}
+    kinds |= {"pose": pose, "audio": audio, "gps": gps, "gaze": gaze, "lidar": lidar, "features": features}
     order = (
         "imu",
         "gps",

@@ -29,6 +29,8 @@ Times = NDArray[np.int64]
 SPAN_S = 8.0
 """Seconds of series that are drawn about the time asked for."""
 MOMENTS = 5
+MOMENT_S = 0.5
+"""Seconds that are drawn about a recording of a single moment."""
 STALE_S = 1.0
 """A frame or a truth older than a window is not drawn."""
 WIDTH = 11.0
@@ -53,6 +55,11 @@ class Sample:
     low: int
     high: int
     moments: Times
+
+    @property
+    def single(self) -> bool:
+        """Whether the recording is a single moment."""
+        return self.low < self.start
 
     def seconds(self, t: Times | int) -> Any:
         """Seconds since the recording's start."""
@@ -90,6 +97,9 @@ def sample(recording: Recording, at_s: float | None = None) -> Sample:
     middle = length / 2 if at_s is None else at_s
     if not 0 <= middle <= length:
         raise ConfigError(f"--at {at_s:g}: {recording.name} lasts from 0 to {length:.3f} s")
+    if not length:
+        half = round(MOMENT_S / 2 * SECOND)
+        return Sample(recording, start, start - half, start + half, np.array([start]))
     span = min(SPAN_S, length)
     low = start + round(min(max(middle - span / 2, 0.0), length - span) * SECOND)
     high = low + round(span * SECOND)

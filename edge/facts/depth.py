@@ -118,7 +118,9 @@ def bearing(s: Sweep) -> float:
 def free(s: Sweep) -> float:
     """Free space ahead: min(r) over |bearing| <= 15 and |elevation| <= 5 deg, at most 100; 100 if nothing is there.
 
-    Rings are taken to span the field of `edge.rangeimage`.
+    A window does not tell its sensor's field: elevations are those of rings from +3 deg down to -25 deg, as of a sensor
+    on a car's roof (`edge.rangeimage.FIELD_DEG`). Of another one, bring the points to an image of that field, or all
+    three facts of free space are of the upper 9 of its 32 rings, wherever they look.
     """
     return s.free(0.0)
 
