@@ -302,3 +302,19 @@ async def test_a_camera_however_slow_joins_its_group_live_as_it_does_offline(eve
     assert len(fused) >= 10
     alone = [then - came for came, then, one in closed if one.moment.t0 > known and one.moment.t0 not in fused]
     assert max(alone, default=0.0) <= 1.0 + 0.1 + 1e-6  # the lateness, and a tick of the clock: for nobody longer
+
+
+@pytest.mark.parametrize("every_s", [0.1, 0.2, 0.5, 1.0])
+async def test_a_gps_at_any_rate_of_its_band_joins_its_group_live_as_it_does_offline(every_s: float):
+    """Its windows are cut with a view of what comes after them: they come seconds after those of the watch."""
+    clock = Turned(T0)
+    gps, watch = Regular("gps", clock, every_s, (1, 4)), Regular("imu", clock, 0.1, (5, 6))
+    closed = await live(40.0, gps, watch)
+    assert {one.by for *_, one in closed} == {"complete"}
+    t, values = np.concatenate([r.t for r in gps.given]), np.concatenate([r.values for r in gps.given])
+    offline = {window.t0: window.quality for window in cut(Stream("gps", "gps", "room"), t, values)}
+    newest = max(one.moment.t0 for *_, one in closed if one.moment)
+    fused = {w.t0: w.quality for *_, one in closed if one.moment for w in one.moment.windows if w.modality == "gps"}
+    assert fused == {at: quality for at, quality in offline.items() if at <= newest}
+    assert len(fused) > 60
+    assert max(then - came for came, then, _ in closed) <= 3.0 + 0.1 + 1e-6  # and a tick of the clock
