@@ -8,8 +8,19 @@ import pytest
 from backend.checkpoint import Checkpoint
 from backend.data.recording import sequence
 from backend.model.sensorlm import Predictor
+from backend.tasks import TASKS
 from backend.train import evaluate, scores
-from backend.train.evaluate import BATCH, best_temperature, calibrate, cut_all, cut_each, decide, encode, measure
+from backend.train.evaluate import (
+    BATCH,
+    best_temperature,
+    calibrate,
+    cut_all,
+    cut_each,
+    decide,
+    encode,
+    headline,
+    measure,
+)
 from backend.train.loop import new_state
 from tests.small_runs import ACTIVITY, EVENT, tiny
 
@@ -65,3 +76,19 @@ def test_what_was_read_is_not_kept(scenes):
     predictor = Predictor(Checkpoint(new_state(tiny()).model))
     kept = encode(predictor, cut_each(scenes[:1])).sequences[0]
     assert all(series.values.base is None for series in kept.series)
+
+
+def test_the_figure_of_event_detection_is_that_of_windows_above_the_threshold(scenes):
+    predictor = Predictor(Checkpoint(new_state(tiny()).model))
+    encoded, task = encode(predictor, cut_all(scenes)), TASKS[EVENT]
+    found = {}
+    for threshold in (0.0, 2.0):  # whatever is most likely is told of, and nothing ever
+        predictor.thresholds[EVENT] = threshold
+        report, decided = measure(predictor, encoded, EVENT), decide(predictor, encoded, EVENT)
+        assert report["metric"] == task.metric == "window_f1"
+        assert report["window_f1"] == headline(task.only(decided.outputs), decided)
+        assert report["threshold"] == threshold
+        assert {"macro_f1", "window_f1"} <= report["interval"].keys() and "f1" not in report
+        found[threshold] = report
+    assert found[2.0]["window_f1"] == 0.0 < found[2.0]["macro_f1"] == found[0.0]["macro_f1"]
+    assert "window_f1" not in measure(predictor, encoded, ACTIVITY)

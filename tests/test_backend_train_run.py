@@ -49,7 +49,6 @@ def test_train_and_eval_from_a_folder_of_strangers(tmp_path):
         "accuracy",
         "balanced_accuracy",
         "macro_f1",
-        "f1",
         "n",
         "split",
         "by_class",

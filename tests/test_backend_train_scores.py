@@ -30,4 +30,22 @@ def test_the_event_threshold_keeps_silence_silent():
     probs[np.arange(600), said] = sure
     threshold = scores.best_threshold(probs, true, 0)
     assert 0.55 <= threshold <= 0.66
-    assert scores.event_f1(probs, true, 0, threshold) > 0.99 > scores.event_f1(probs, true, 0, 0.2)
+    sure, rash = (scores.window_f1(scores.found(probs, true, 0, t).sum(0)) for t in (threshold, 0.2))
+    assert sure > 0.99 > rash
+
+
+@pytest.mark.parametrize("none", [0, None])
+def test_the_f1_of_windows_is_that_of_scikit_learn_over_what_is_told_of(none):
+    """Below the threshold nothing is told of: an answer that is no label."""
+    rng = np.random.default_rng(3)
+    probs, true, person = rng.dirichlet([0.4] * 4, 500), rng.integers(0, 4, 500), rng.integers(0, 9, 500).astype(str)
+    kept = np.where(probs.max(-1) >= 0.7, probs.argmax(-1), 4 if none is None else none)
+    events = [label for label in range(4) if label != none]
+    found = scores.found(probs, true, none, 0.7)
+    expected = f1_score(true, kept, labels=events, average="micro")
+    report = scores.report(probs, true, person, ("a", "b", "c", "d"), found)
+    assert report["window_f1"] == pytest.approx(expected, abs=1e-4)
+    low, high = report["interval"]["window_f1"]
+    assert low < expected < high
+    assert report["macro_f1"] != report["window_f1"]
+    assert "window_f1" not in scores.report(probs, true, person, ("a", "b", "c", "d"))

@@ -1,6 +1,7 @@
 """Moments depend on event time, never on the order of arrival."""
 
 import random
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -22,6 +23,7 @@ class Bench:
         groups: dict[str, list[str]] | None = None,
         closed: dict[GroupKey, int] | None = None,
         lateness_s: float = 1.0,
+        max_wait_s: float = 30.0,
         max_groups: int = 10_000,
     ) -> None:
         self.now = 0.0
@@ -31,6 +33,7 @@ class Bench:
             hop_ns=HOP_NS,
             lateness_s=lateness_s,
             idle_s=5.0,
+            max_wait_s=max_wait_s,
             clock=lambda: self.now,
             max_groups=max_groups,
         )
@@ -39,6 +42,11 @@ class Bench:
     def online(self, device: str, *streams: str) -> list[Closed]:
         infos = tuple(StreamInfo(name, "imu", "wrist", (), 50.0, 1.0, 0.5) for name in streams or ("imu",))
         return self.aligner.status("s", device, Status("online", "e", infos, "0", ""))
+
+    def online_with_gps(self, device: str) -> list[Closed]:
+        """Its windows come 3 s after their end."""
+        info = StreamInfo("gps", "gps", "pocket", (), 5.0, 1.0, 0.5)
+        return self.aligner.status("s", device, Status("online", "e", (info,), "0", ""))
 
     def offline(self, device: str) -> list[Closed]:
         return self.aligner.status("s", device, Status("offline", "e", (), "0", ""))
@@ -114,6 +122,67 @@ def test_a_device_that_is_behind_but_delivers_is_waited_for():
         bench.now += 0.5
         closed += bench.aligner.tick() + bench.window("b", slot)
     assert shape(closed) == [(slot, ("a/imu", "b/imu"), "complete") for slot in range(60)]
+
+
+def longest_wait(bench: Bench, slots: range, gps_of: Callable[[int], bool] = lambda slot: False) -> tuple[float, set]:
+    """Motion at once and gps 3 s later: how long a moment waits at most, and the moments that have the gps."""
+    opened, waited, fused = {}, [0.0], set()
+    for slot in slots:
+        closed = bench.wait(0.5)
+        opened[slot] = bench.now
+        closed += bench.window("a", slot)
+        if gps_of(slot - 6):
+            closed += bench.window("b", slot - 6, "gps")
+        moments = [one.moment for one in closed if one.moment and one.moment.slot in opened]
+        waited += [bench.now - opened[moment.slot] for moment in moments]
+        fused |= {moment.slot for moment in moments if len(moment.windows) == 2}
+    return max(waited), fused
+
+
+def test_a_stream_that_is_behind_by_its_nature_is_in_every_moment_from_the_first_on():
+    bench = Bench()
+    bench.online("a"), bench.online_with_gps("b")
+    waited, fused = longest_wait(bench, range(100, 160), lambda slot: slot >= 100)
+    assert fused == set(range(100, 154))
+    assert waited == 3.0
+
+
+def test_a_stream_that_is_behind_by_its_nature_and_falls_silent_costs_the_lateness_and_comes_back(
+    caplog: pytest.LogCaptureFixture,
+):
+    bench = Bench()
+    bench.online("a"), bench.online_with_gps("b")
+    longest_wait(bench, range(100, 160), lambda slot: slot >= 100)
+    assert longest_wait(bench, range(160, 170))[0] == 3.5  # 4 s since the last one came: 3, and the lateness
+    assert longest_wait(bench, range(170, 200)) == (1.0, set())
+    waited, fused = longest_wait(bench, range(200, 260), lambda slot: slot >= 200)
+    assert fused == set(range(205, 254))  # the first ones come when their moments have closed
+    assert waited == 3.0
+    assert not caplog.records
+
+
+def test_a_longest_wait_below_a_streams_delay_leaves_it_behind():
+    bench = Bench(max_wait_s=1.0)
+    bench.online("a"), bench.online_with_gps("b")
+    assert longest_wait(bench, range(100, 160), lambda slot: slot >= 100) == (1.0, set())
+
+
+@pytest.mark.parametrize("count", [4, 12, 20])
+def test_a_device_with_many_streams_is_not_stopped_by_one_that_is_behind(count: int):
+    """64 frames of a device are on their way at most, and the gps is one of its streams."""
+    bench, names = Bench({}), [f"s{i}" for i in range(count)]
+    imu = tuple(StreamInfo(name, "imu", "wrist", (), 50.0, 1.0, 0.5) for name in names)
+    gps = StreamInfo("gps", "gps", "pocket", (), 5.0, 1.0, 0.5)
+    bench.aligner.status("s", "x", Status("online", "e", (*imu, gps), "0", ""))
+    spool, unacknowledged = [], 0
+    for slot in range(100, 220):
+        closed = bench.wait(0.5)
+        spool += [(slot, name) for name in names] + [(slot - 6, "gps")]
+        unacknowledged -= sum(len(one.receipts) for one in closed)
+        while spool and unacknowledged < 64:
+            closed = bench.window("x", *spool.pop(0))
+            unacknowledged += 1 - sum(len(one.receipts) for one in closed)
+    assert len(spool) < 64
 
 
 def test_a_backlog_of_late_windows_does_not_hold_up_the_group():

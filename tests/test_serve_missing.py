@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from backend.answer import Answer, Decision
 from backend.data import sequence
+from backend.data.recording import Sequence
 from backend.data.synthetic import scene_recording
 from backend.model.adapter import FUSIONS, FuseBatch
 from backend.model.history import Context, History, StreamTokens
@@ -24,6 +25,7 @@ from backend.serve.engine import Engine
 from backend.serve.events import ending, iso
 from backend.serve.ingest import Ingest
 from backend.tasks import TASKS, Regression
+from backend.train.evaluate import Encoded, decide
 from broker.messages import Status, encode_frame
 from broker.topics import FrameTopic
 from edge.clock import SECOND, ManualClock
@@ -70,8 +72,8 @@ def streams(name: str) -> dict[str, str]:
     return {window.key: window.modality for window in scene(name)[0][0].windows}
 
 
-def asked(modalities: frozenset[str]) -> set[str]:
-    return {task for task in predictor().tasks if TASKS[task].asks(modalities)}
+def asked(modalities: frozenset[str], before: frozenset[str] = frozenset()) -> set[str]:
+    return {task for task in predictor().tasks if TASKS[task].asks(modalities, before)}
 
 
 def check(answer: Answer, task: str, keys: set[str]) -> None:
@@ -107,8 +109,9 @@ def test_any_streams_are_enough_for_the_tasks_that_ask_for_them(name: str, data:
     present = [data.draw(subsets) for _ in range(SLOTS)]
     found, depth = answers(name, present), predictor().slots
     for i, (told, now) in enumerate(zip(found, present, strict=True)):
-        assert told.keys() == asked(frozenset(keys[key] for key in now))
         in_context = set().union(*present[max(0, i - depth) : i + 1])
+        before = set().union(*present[max(0, i - depth) : i])
+        assert told.keys() == asked(frozenset(keys[key] for key in now), frozenset(keys[key] for key in before))
         for task, answer in told.items():
             check(answer, task, in_context)
     i = data.draw(st.integers(1, SLOTS - 1))
@@ -152,11 +155,31 @@ def test_what_stands_where_nothing_is_does_not_matter(fusion: str):
         assert (dirty.gate[task][absent] == 0).all()
 
 
+@pytest.mark.parametrize(("name", "task"), [("drive", "depth-estimation"), ("home", "pose-estimation")])
+def test_a_sensor_that_gives_the_answer_away_and_fails_is_served_as_it_is_evaluated(name: str, task: str):
+    """It delivers in the first slot alone: as long as a decision would see that, nothing is asked."""
+    given = TASKS[task].given_by
+    keys = streams(name)
+    there = [frozenset(key for key in keys if keys[key] not in given or i == 0) for i in range(SLOTS)]
+    served = answers(name, there)
+    assert [task in told for told in served] == [i > predictor().slots for i in range(SLOTS)]
+    moments, rows = scene(name)
+    first = moments[0].slot
+    one = Sequence("one", "one", "p", first, HOP, (), {task: np.zeros((SLOTS, TASKS[task].size), np.float32)}, {})
+    seen = tuple(row for (slot, key), row in sorted(rows.items()) if key in there[slot - first])
+    offline = decide(predictor(), Encoded((one,), (seen,)), task)
+    said = dict(zip(offline.slot, offline.said, strict=True))
+    for i, told in enumerate(served):
+        if task in told:
+            assert np.allclose(told[task].values, said[first + i], atol=1e-4)
+
+
 def due(moments: list[Moment]) -> Iterator[tuple[str, str]]:
     """When and of which tasks estimates are told: at each task's pace, of what those present can tell."""
     told: dict[str, int] = {}
-    for moment in moments:
-        for name in asked(frozenset(window.modality for window in moment.windows)):
+    for i, moment in enumerate(moments):
+        before = [window.modality for other in moments[max(0, i - predictor().slots) : i] for window in other.windows]
+        for name in asked(frozenset(window.modality for window in moment.windows), frozenset(before)):
             task = predictor().tasks[name]
             if isinstance(task, Regression) and moment.t0 - told.get(name, -T0) >= task.rule.every_s * SECOND:
                 told[name] = moment.t0
@@ -302,3 +325,19 @@ async def test_a_camera_however_slow_joins_its_group_live_as_it_does_offline(eve
     assert len(fused) >= 10
     alone = [then - came for came, then, one in closed if one.moment.t0 > known and one.moment.t0 not in fused]
     assert max(alone, default=0.0) <= 1.0 + 0.1 + 1e-6  # the lateness, and a tick of the clock: for nobody longer
+
+
+@pytest.mark.parametrize("every_s", [0.1, 0.2, 0.5, 1.0])
+async def test_a_gps_at_any_rate_of_its_band_joins_its_group_live_as_it_does_offline(every_s: float):
+    """Its windows are cut with a view of what comes after them: they come seconds after those of the watch."""
+    clock = Turned(T0)
+    gps, watch = Regular("gps", clock, every_s, (1, 4)), Regular("imu", clock, 0.1, (5, 6))
+    closed = await live(40.0, gps, watch)
+    assert {one.by for *_, one in closed} == {"complete"}
+    t, values = np.concatenate([r.t for r in gps.given]), np.concatenate([r.values for r in gps.given])
+    offline = {window.t0: window.quality for window in cut(Stream("gps", "gps", "room"), t, values)}
+    newest = max(one.moment.t0 for *_, one in closed if one.moment)
+    fused = {w.t0: w.quality for *_, one in closed if one.moment for w in one.moment.windows if w.modality == "gps"}
+    assert fused == {at: quality for at, quality in offline.items() if at <= newest}
+    assert len(fused) > 60
+    assert max(then - came for came, then, _ in closed) <= 3.0 + 0.1 + 1e-6  # and a tick of the clock

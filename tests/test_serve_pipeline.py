@@ -282,10 +282,62 @@ async def test_a_message_that_cannot_be_handled_is_buried(tmp_path: Path, monkey
 def test_the_state_of_another_model_is_left_behind():
     model = small_model()
     key = GroupKey("s", "watch")
-    old = GroupState(41, b"tokens of another shape", {"a-task": {"label": "a label that is gone"}}, "another digest")
+    old = GroupState(41, b"tokens of another shape", {}, "another digest")
     engine = Engine(model, {key: old}, new_metrics(), hop_ns=HOP, update_s=0.0)
-    state = engine.process([Closed(key, None, (), "gone")]).groups[key]
-    assert (state.slot, state.model, state.episodes) == (41, model.digest, {})
+    outcome = engine.process([Closed(key, None, (), "gone")])
+    state = outcome.groups[key]
+    assert (state.slot, state.model, state.episodes, outcome.events) == (41, model.digest, {}, [])
+
+
+@pytest.mark.parametrize("by", ["moment", "gone"])
+def test_an_episode_of_another_model_ends_once_with_what_comes_first(by: str):
+    model, key = small_model(), GroupKey("s", "watch")
+    track = {"label": "a-label", "episode": "e", "began": T0, "last_t0": T0 + 41 * HOP, "last_end": T0 + 43 * HOP}
+    old = GroupState(41, b"tokens of another shape", {"a-task": track, "b-task": {}}, "another digest")
+    ids = set()
+    for _ in range(2):  # the first backend dies before it has committed
+        engine = Engine(model, {key: old}, new_metrics(), hop_ns=HOP, update_s=0.0)
+        told = []
+        for slot in (42, 43):
+            frame = imu_frame(1, slot)
+            window = StreamWindow("watch", "imu", "imu", "wrist", frame.t0, 50.0, 1.0, frame.data)
+            closed = Closed(key, Moment("s", "watch", frame.t0 // HOP, frame.t0, (window,)), (), "complete")
+            told.append(engine.process([closed if by == "moment" else Closed(key, None, (), "gone")]))
+        (end,) = [event for outcome in told for event in outcome.events if event.model == "another digest"]
+        assert end == told[0].events[0]
+        assert (end.phase, end.task, end.label, end.episode) == ("end", "a-task", "a-label", "e")
+        assert (end.time, end.confidence) == (iso(T0 + 43 * HOP), 0.0)
+        assert told[0].groups[key].model == model.digest
+        assert "a-task" not in told[0].groups[key].episodes
+        ids.add(end.id)
+    assert len(ids) == 1
+
+
+async def test_an_episode_of_another_model_ends_once_over_restarts(tmp_path: Path):
+    broker, store = MemoryBroker(), Store(f"sqlite:///{tmp_path}/s.db")
+    flags = {"idle_s": 0.2, "lateness_s": 0.1, "max_wait_s": 0.5}
+    async with MemoryLink(broker) as link, MemoryLink(broker) as subscriber, asyncio.timeout(60):
+        await subscriber.subscribe(topics.EVENTS_ALL)
+        await link.publish(topics.status("s", "watch"), encode_json(status()), retain=True)
+        async with serving(MemoryLink(broker), store, small_model(), **flags | {"max_wait_s": 30.0}):
+            while sum(committed(store).values()) < 20:
+                for frame in recording(1, 20):
+                    await link.publish(topics.frames("s", "watch", "imu"), encode_frame(frame))
+                await asyncio.sleep(0.1)
+        going_on = store.events(0, 1000)
+        assert going_on[-1].phase != "end"
+        for _ in range(2):
+            async with serving(MemoryLink(broker), store, small_model(seed=1), **flags) as pipeline:
+                while not all(group.gone for group in pipeline.aligner._groups.values()):
+                    await asyncio.sleep(0.02)
+                await asyncio.sleep(0.2)
+        *others, end = store.events(0, 1000)
+        assert others == going_on
+        assert (end.phase, end.episode, end.model) == ("end", going_on[-1].episode, going_on[-1].model)
+        assert end.time == iso(T0 + 19 * HOP + SECOND)
+        live = [decode_event((await anext(subscriber.messages())).payload) for _ in range(end.offset)]
+        assert live[-1] == end
+        assert subscriber._inbox.empty()
 
 
 def test_an_episode_of_a_task_that_is_no_longer_told_ends_with_the_first_moment():
@@ -297,7 +349,9 @@ def test_an_episode_of_a_task_that_is_no_longer_told_ends_with_the_first_moment(
     for slot in (42, 43):
         frame = imu_frame(1, slot)
         window = StreamWindow("watch", "imu", "imu", "wrist", frame.t0, 50.0, 1.0, frame.data)
-        told.append(engine.process([Closed(key, Moment("s", "watch", slot, frame.t0, (window,)), (), "complete")]))
+        told.append(
+            engine.process([Closed(key, Moment("s", "watch", frame.t0 // HOP, frame.t0, (window,)), (), "complete")])
+        )
     assert [(event.phase, event.label, event.episode) for event in told[0].events] == [("end", "WALKING", "e")]
     assert told[0].groups[key].episodes["activity-recognition"]["label"] == ""
     assert not told[1].events

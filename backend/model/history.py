@@ -49,6 +49,11 @@ class Context:
         """Modalities that delivered in the current slot itself."""
         return frozenset(row.modality for row in self.rows if row.slot == self.slot)
 
+    @property
+    def before(self) -> frozenset[str]:
+        """Modalities that delivered in the slots before it."""
+        return frozenset(row.modality for row in self.rows if row.slot < self.slot)
+
 
 class History:
     """Ring of one group's encoded windows over the newest `slots` + 1 slots.

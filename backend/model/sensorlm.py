@@ -279,7 +279,7 @@ class Predictor:
 
     @torch.inference_mode()
     def decide(self, contexts: Sequence[Context]) -> list[dict[str, Answer]]:
-        """Answers by task for every context; a task whose modalities are all silent in the slot gives none."""
+        """Answers by task for every context; none where there is nothing to ask (`Task.asks`)."""
         if not contexts or not self.tasks:
             return [{} for _ in contexts]
         batch = collate(contexts, self.config)
@@ -290,7 +290,7 @@ class Predictor:
             gate_BS = outputs.gate[name].cpu().numpy()
             said_B = self._answers(name, task, outputs.heads[name])
             for context, said, gate_S, found in zip(contexts, said_B, gate_BS, answers, strict=True):
-                if not task.asks(context.modalities):
+                if not task.asks(context.modalities, context.before):
                     continue
                 weights = _attribution(context, gate_S)
                 if isinstance(task, Classification):

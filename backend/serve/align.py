@@ -5,7 +5,8 @@ A moment gathers one group's windows of one slot. Moments of a group close in or
 * complete: every stream that an online device announced has delivered this slot or a later one;
 * watermark: the newest event time seen in the group, less the lateness, has passed the moment, and each missing
   stream has been silent for the lateness in wall time, too (so that a device that is merely behind, in a replay
-  faster than life or after an outage, is waited for while it keeps delivering);
+  faster than life or after an outage, is waited for while it keeps delivering), and one whose windows are always
+  behind, because they are cut with a view of what comes after them, for as much longer as that takes;
 * overdue: the same, but the missing stream keeps delivering for other times, and the moment has waited for long;
 * idle: nothing came for the group for a while.
 
@@ -14,6 +15,7 @@ therefore depends on event time, not on the order of arrival, as long as no devi
 argument, nothing is awaited here, and the module refuses to know about the wire, the model and the store.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -23,12 +25,15 @@ from backend.serve.ingest import Accepted, Receipt
 from backend.serve.notices import Notices
 from broker.messages import Status, StreamInfo
 from broker.modalities import MODALITIES
+from edge.resample import pad_s
+from edge.sender import WINDOW
 
 HOP_NS = 500_000_000
 """Length of a slot, ns: the hop of every modality's windows, which lie on a grid from the UTC epoch."""
 _MAX_STREAMS = 128  # of one group: what an event can attribute
+_CROWD = WINDOW * 3 // 4  # open windows of a device from which on its sender must not be kept waiting
 _BEHIND = "delivers, but for times far behind its group's: what it sends is late from now on; check the devices' clocks"
-_MANY_LATE = 5  # windows of a stream running; fewer can be a resend
+_MANY_LATE = 5  # windows of a stream running; fewer can be a resend, and as many more as it is behind its coming back
 _LATE_AGAIN = (
     "{count} windows running came too late for their moment, the last by {behind_s:.1f} s: they are committed and "
     "raise no event in group {group!r}. Send a recording with `edge replay --now`, or to a site of its own; of a live "
@@ -98,11 +103,11 @@ class _Open:
 
 
 @dataclass(slots=True)
-class _Stream:
-    """How far a stream has come: its newest slot, and when it last delivered in time."""
+class _Awaited:
+    """An announced stream: how long its windows come after their end, and when it was last heard of; in seconds."""
 
-    newest: int = -1
-    progress: float = float("-inf")
+    delay_s: float
+    heard: float
 
 
 @dataclass(slots=True)
@@ -114,8 +119,9 @@ class _Group:
     active: float = float("-inf")
     gone: bool = True  # no episode can be going on
     open: dict[int, _Open] = field(default_factory=dict)
-    awaited: dict[str, frozenset[str]] = field(default_factory=dict)  # online device -> its streams' keys
-    streams: dict[str, _Stream] = field(default_factory=dict)
+    held: Counter[str] = field(default_factory=Counter)  # device -> its windows in open moments
+    awaited: dict[str, dict[str, _Awaited]] = field(default_factory=dict)  # online device -> its streams by key
+    streams: dict[str, int] = field(default_factory=dict)  # key -> newest slot
     late: dict[str, int] = field(default_factory=dict)  # windows of a stream that were late, running
 
 
@@ -127,9 +133,10 @@ class Aligner:
         closed: newest slot committed of each group, from the store.
         hop_ns: length of a slot.
         lateness_s: how far the newest event time may run ahead of a missing window.
-        max_wait_s: wall time, if longer than the lateness, that a moment waits for a stream that keeps delivering, but
-            is behind. Replays faster than life need a little of it. It frees a device whose clock is ahead of its
-            group's: its unacknowledged frames fill its sender's window, and none of its own can open that again.
+        max_wait_s: wall time, if longer than the lateness, that a moment waits for a stream that is behind: always, or
+            while it keeps delivering. Replays faster than life need a little of it. It frees a device whose clock is
+            ahead of its group's: its unacknowledged frames fill its sender's window, and none of its own can open that
+            again.
         idle_s: wall time without any window after which a group's moments close, and it is gone. While one of its
             devices is online, it is gone after `max_wait_s` if that is longer: what the device kept while it was cut
             off would go on where it stopped.
@@ -179,9 +186,14 @@ class Aligner:
         group.absent.discard(device)
         group.known.add(device)
         if status.state == "online":
-            group.awaited[device] = frozenset(f"{device}/{info.name}" for info in status.streams)
-            for info in status.streams:
-                self._check_grid(f"{site}/{device}/{info.name}", info)
+            known, now = group.awaited.get(device, {}), self._clock()
+            named = {f"{device}/{info.name}": info for info in status.streams}
+            group.awaited[device] = {
+                name: known.get(name) or _Awaited(_delay_s(info, self._hop_ns / 1e9), now)
+                for name, info in named.items()
+            }
+            for name, info in named.items():
+                self._check_grid(f"{site}/{name}", info)
         else:
             group.awaited.pop(device, None)
         return self._close(key, group)
@@ -201,8 +213,10 @@ class Aligner:
         moment = group.open.setdefault(slot, _Open(now))
         moment.windows[window.key] = window
         moment.receipts.append(receipt)
-        stream = group.streams.setdefault(window.key, _Stream())
-        stream.newest, stream.progress = max(stream.newest, slot), now
+        group.held[window.device] += 1
+        group.streams[window.key] = max(group.streams.get(window.key, -1), slot)
+        if awaited := group.awaited.get(window.device, {}).get(window.key):
+            awaited.heard = now
         group.late.pop(window.key, None)
         group.newest, group.active, group.gone = max(group.newest, slot), now, False
         group.absent.discard(receipt.sender.device)
@@ -246,22 +260,38 @@ class Aligner:
     def _verdict(self, key: GroupKey, group: _Group, slot: int) -> str | None:
         """Why the oldest moment may close now, or None."""
         moment, now = group.open[slot], self._clock()
-        awaited = frozenset().union(*group.awaited.values())
-        missing = [name for name in awaited if not self._has_passed(group, name, slot)]
+        missing = {
+            name: stream
+            for streams in group.awaited.values()
+            for name, stream in streams.items()
+            if group.streams.get(name, -1) < slot
+        }
         unknown = group.absent or any(window.device not in group.known for window in moment.windows.values())
         if not missing and not unknown:
             return "complete"
         if group.newest - self._lateness_slots < slot:
             return None
-        heard = max([moment.since, *[group.streams[name].progress for name in missing if name in group.streams]])
-        if (missing or group.absent) and now - heard < self._lateness_s:
+        behind = [name for name, stream in missing.items() if self._may_come(group, stream, moment.since)]
+        if behind or (group.absent and now - moment.since < self._lateness_s):
             if now - moment.since < self._max_wait_s:
                 return None
-            for name in missing:
+            for name in behind:
                 self._notices.say(f"{key.site}/{name}", "late", _BEHIND)
             return "overdue"
         group.absent.clear()  # they had their chance; their status brings them in at any time
         return "watermark"
+
+    def _may_come(self, group: _Group, stream: _Awaited, since: float) -> bool:
+        """Whether a window that a moment lacks is waited for; the moment has been open `since` then.
+
+        What is always behind is waited for while it lives, and not by every moment anew once it has fallen silent; and
+        only as long as no device has so many windows in open moments that the one behind could not be sent.
+        """
+        now = self._clock()
+        if now - max(since, stream.heard) < self._lateness_s:
+            return True
+        crowded = max(group.held.values(), default=0) >= _CROWD
+        return not crowded and now - stream.heard < min(self._lateness_s + stream.delay_s, self._max_wait_s)
 
     def _check_grid(self, stream: str, info: StreamInfo) -> None:
         """Say so when a stream announces windows that will not fit the slots."""
@@ -278,11 +308,15 @@ class Aligner:
         stream = f"{key.site}/{window.key}"
         if slot <= group.closed:
             behind_s = (group.closed - slot) * self._hop_ns / 1e9
+            awaited = group.awaited.get(window.device, {}).get(window.key)
+            delay_s = awaited.delay_s if awaited else 0.0
+            if awaited and behind_s < delay_s:  # it is back, and no further behind than always: it is waited for again
+                awaited.heard = self._clock()
             if behind_s > self._max_wait_s:  # what is resent after a crash comes late, too, and is no news
                 self._notices.say(stream, "late", _TOO_LATE.format(behind_s=behind_s, group=key.group))
             elif window.key in group.late or len(group.late) < _MAX_STREAMS:
                 count = group.late[window.key] = group.late.get(window.key, 0) + 1
-                if count >= _MANY_LATE:
+                if count >= _MANY_LATE + delay_s * 1e9 / self._hop_ns:
                     words = _LATE_AGAIN.format(count=count, behind_s=behind_s, group=key.group)
                     self._notices.say(stream, "late", words)
             return "late"
@@ -295,14 +329,23 @@ class Aligner:
             return "twice"
         return None
 
-    @staticmethod
-    def _has_passed(group: _Group, name: str, slot: int) -> bool:
-        stream = group.streams.get(name)
-        return stream is not None and stream.newest >= slot
-
     def _finish(self, key: GroupKey, group: _Group, slot: int, by: str) -> Closed:
         gathered = group.open.pop(slot)
         group.closed = slot
+        group.held.subtract(window.device for window in gathered.windows.values())
         windows = tuple(gathered.windows[name] for name in sorted(gathered.windows))
         moment = Moment(key.site, key.group, slot, slot * self._hop_ns, windows)
         return Closed(key, moment, tuple(gathered.receipts), by)
+
+
+def _delay_s(info: StreamInfo, hop_s: float) -> float:
+    """How long after its end a window of a stream comes at most, on a device that is never late; in whole slots.
+
+    Series are resampled with a view of `pad_s` beyond the window, and the sample that lies there is as far from the one
+    before as the slowest source has them: 3 s in all for a gps of 1 Hz. What is less than a slot is for the lateness.
+    """
+    row = MODALITIES.get(info.modality)
+    if row is None or row.axes != ("time",):
+        return 0.0
+    delay_s = pad_s(max(info.rate, row.min_rate)) + 1 / row.min_rate
+    return delay_s // hop_s * hop_s

@@ -92,12 +92,15 @@ class Engine:
         self._rules = {n: served_rule(task.rule, model.thresholds.get(n)) for n, task in classifications.items()}
         self._none = {n: task.none_label for n, task in classifications.items()}
         self._regressions = {n: task for n, task in model.tasks.items() if isinstance(task, Regression)}
-        self._groups = {
-            key: _Group(s.slot, History.from_bytes(s.history), self._episodes(s.episodes), self._estimates())
-            if s.model == model.digest
-            else self._afresh(s.slot)  # tokens and labels of another model mean nothing to this one
-            for key, s in groups.items()
-        }
+        self._groups: dict[GroupKey, _Group] = {}
+        self._left: dict[GroupKey, list[Event]] = {}  # ends of what another model has left open
+        for key, s in groups.items():
+            episodes = Episodes(self._rules, self._none, s.model, self._update_s, s.episodes)
+            if s.model == model.digest:
+                self._groups[key] = _Group(s.slot, History.from_bytes(s.history), episodes, self._estimates())
+            else:  # its tokens and labels mean nothing to this one
+                self._groups[key] = self._afresh(s.slot)
+                self._left[key] = episodes.finish(*key)
 
     def process(self, batch: Sequence[Closed]) -> Outcome:
         """Decide about a batch of what the aligner closed, in its order."""
@@ -108,6 +111,8 @@ class Engine:
             events: list[Event] = []
             estimates: list[Estimate] = []
             for closed in batch:
+                if closed.moment is not None or closed.by == "gone":  # committed with the state that forgets them
+                    events += self._left.pop(closed.group, [])
                 if closed.moment is not None:
                     group, decisions, estimations = self._group(closed.group), *_by_kind(answers[id(closed.moment)])
                     tasks = self._tasks_of(closed.group.group)  # others may be on since before a start
@@ -178,10 +183,8 @@ class Engine:
         return self._groups[key]
 
     def _afresh(self, slot: int) -> _Group:
-        return _Group(slot, History(self._model.slots), self._episodes({}), self._estimates())
-
-    def _episodes(self, state: Mapping[str, object]) -> Episodes:
-        return Episodes(self._rules, self._none, self._model.digest, self._update_s, state)
+        episodes = Episodes(self._rules, self._none, self._model.digest, self._update_s)
+        return _Group(slot, History(self._model.slots), episodes, self._estimates())
 
     def _estimates(self) -> Estimates:
         return Estimates(self._regressions, self._model.digest)

@@ -134,7 +134,7 @@ class Episodes:
         state: Mapping[str, Any] | None = None,
     ) -> None:
         self._rules, self._none, self._model, self._update_ns = rules, none, model, round(update_s * 1e9)
-        self._tracks = {task: Track(**values) for task, values in (state or {}).items() if task in rules}
+        self._tracks = {task: Track(**values) for task, values in (state or {}).items()}
 
     def state(self) -> dict[str, Any]:
         """Plain values, fit for JSON."""

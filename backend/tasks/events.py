@@ -56,7 +56,7 @@ EVENTS = Classification(
     labels=tuple(WORDS),
     modalities=frozenset({"audio"}),
     rule=EventRule(on=0.6, off=0.35, min_windows=2, cooldown_s=2.0),
-    metric="macro_f1",
+    metric="window_f1",
     question="Which sound event is heard?",
     words=WORDS,
     none_label="none",

@@ -50,7 +50,8 @@ class Task:
     """What both kinds have.
 
     `modalities`: a decision is made only for a moment in which at least one of them delivered. `given_by`: modalities
-    that hold the answer; where one is there nothing is asked, in training and in serving alike. `metric` is the key of
+    that hold the answer; where one is among what a decision may see, in the moment or before it, nothing is asked, in
+    training and in serving alike. `metric` is the key of
     the headline in reports. `indivisible`: the head answers for all outputs or none. `sided`: seen in a mirror the
     answer is another, and nobody knows which: training mirrors nothing.
     """
@@ -63,9 +64,9 @@ class Task:
     sided: bool = False
     indivisible: bool = False
 
-    def asks(self, present: frozenset[str]) -> bool:
-        """Whether there is something to decide for a moment in which these modalities delivered."""
-        return bool(present & self.modalities) and not present & self.given_by
+    def asks(self, present: frozenset[str], before: frozenset[str] = frozenset()) -> bool:
+        """Whether there is something to decide for a moment in which, and before which, these modalities delivered."""
+        return bool(present & self.modalities) and not (present | before) & self.given_by
 
     @property
     def outputs(self) -> tuple[str, ...]:

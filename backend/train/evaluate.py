@@ -38,7 +38,8 @@ class Decided:
     """Answers of one task over recordings, over `outputs`, the labels or points asked for; and whose they are.
 
     Of a classification, `said` is (P, labels) probabilities and `true` (P,) label indices; of a regression both are
-    (P, points x axes), NaN where nothing is known.
+    (P, points x axes), NaN where nothing is known. `threshold` is the confidence from which on an answer tells of an
+    event; None for a task whose every label counts at any confidence.
     """
 
     outputs: tuple[str, ...]
@@ -47,6 +48,7 @@ class Decided:
     person: NDArray[np.str_]
     recording: NDArray[np.str_]
     slot: NDArray[np.int64]
+    threshold: float | None = None
 
 
 def cut_each(recordings: Iterable[Recording]) -> Iterator[Sequence]:
@@ -136,9 +138,14 @@ def decide(
     about = [about[n] for n in made]
     true_P, person_P, name_P, slot_P = zip(*about, strict=True) if about else ((), (), (), ())
     kind = np.int64 if isinstance(TASKS[name], Classification) else np.float64
-    return Decided(
-        outputs, said, np.array(true_P, kind), np.array(person_P), np.array(name_P), np.array(slot_P, np.int64)
-    )
+    arrays = np.array(true_P, kind), np.array(person_P), np.array(name_P), np.array(slot_P, np.int64)
+    return Decided(outputs, said, *arrays, _threshold(predictor, TASKS[name]))
+
+
+def _threshold(predictor: Predictor, task: Task) -> float | None:
+    if not isinstance(task, Classification) or task.none_label is None:
+        return None
+    return predictor.thresholds.get(task.name, task.rule.on)
 
 
 def _truth(one: Sequence, name: str, outputs: tuple[str, ...]) -> tuple[NDArray[np.bool_], NDArray[Any]]:
@@ -263,13 +270,8 @@ def measure(predictor: Predictor, encoded: Encoded, name: str, outputs: tuple[st
             alone = decide(predictor, encoded, name, outputs, keep=partial(_has, of, kind))
             if len(alone.true):
                 result[by][kind] = _brief(task, _whole(task, alone))
-    if isinstance(task, Classification) and task.none_index is not None:
-        threshold = predictor.thresholds.get(name, task.rule.on)
-        result["event_detection"] = {
-            "f1": round(scores.event_f1(everything.said, everything.true, task.none_index, threshold), 4),
-            "threshold": threshold,
-        }
-        result["f1"] = result["event_detection"]["f1"]
+    if everything.threshold is not None:
+        result["threshold"] = everything.threshold
     return {"task": name, "metric": task.metric, **result}
 
 
@@ -308,7 +310,15 @@ def _figures(task: Task, decided: Decided) -> dict[str, Any]:
     """The scores of a set of answers, without intervals and without a word on who and what."""
     if isinstance(task, Regression):
         return {task.metric: round(float(task.distances(decided.said, decided.true).mean()), 4)}
-    return scores.figures(decided.said, decided.true)
+    return scores.figures(decided.said, decided.true, _found(task, decided))
+
+
+def _found(task: Task, decided: Decided) -> NDArray[np.int64] | None:
+    """(P, 3) `scores.found`; None where no answer tells of an event."""
+    if decided.threshold is None:
+        return None
+    assert isinstance(task, Classification)
+    return scores.found(decided.said, decided.true, task.none_index, decided.threshold)
 
 
 def _whole(task: Task, decided: Decided) -> dict[str, Any]:
@@ -321,13 +331,13 @@ def _whole(task: Task, decided: Decided) -> dict[str, Any]:
         always = task.distances(np.broadcast_to(mean, true.shape), true)
         return {**result, "constant": {task.metric: round(float(always.mean()), 4)}}
     assert isinstance(task, Classification)
-    result = scores.report(decided.said, decided.true, decided.person, task.labels)
+    result = scores.report(decided.said, decided.true, decided.person, task.labels, _found(task, decided))
     return {"labels": list(task.labels), **result}
 
 
 def _brief(task: Task, whole: Mapping[str, Any]) -> dict[str, Any]:
     """The headline of all scores of a set of answers."""
-    keys = ("n", task.metric, "accuracy", "balanced_accuracy", "macro_f1", "ece", "interval")
+    keys = ("n", task.metric, "accuracy", "balanced_accuracy", "macro_f1", "window_f1", "ece", "interval")
     return {key: whole[key] for key in dict.fromkeys(keys) if key in whole}
 
 

@@ -123,7 +123,7 @@ def _task_report(
         if len(clips.true):
             sensors[name] = {k: v for k, v in _clip_scores(clips).items() if k in HEADLINE or k in ("n", "interval")}
     result |= {"sensors": sensors} if sensors else {}
-    result |= {key: windows[key] for key in ("shuffled", "event_detection") if key in windows}
+    result |= {key: windows[key] for key in ("shuffled", "window_f1", "threshold") if key in windows}
     return {**result, "windows": windows}
 
 
@@ -169,16 +169,17 @@ STUDENT_T = {
 """97.5 % quantiles of Student's t by degrees of freedom; beyond the table its last one, which is a little wide."""
 
 
-HEADLINE = ("accuracy", "balanced_accuracy", "macro_f1", "f1", "ece", "iou", "error_cm", "mae_mm", "epe_mm")
+HEADLINE = ("accuracy", "balanced_accuracy", "macro_f1", "window_f1", "ece", "iou", "error_cm", "mae_mm", "epe_mm")
 """What a report may have to say; a classification has the first ones, a mask or a regression one of the others."""
 
 
 def figures(report: dict[str, Any]) -> str:
     """The headline of a report, of one evaluation or of many folds, on one line."""
-    keys = ("accuracy", "macro_f1") if "accuracy" in report else (report["metric"],)
+    keys = [key for key in ("accuracy", "macro_f1", "window_f1") if key in report] or [report["metric"]]
     words = {
         "accuracy": "accuracy",
         "macro_f1": "macro-F1",
+        "window_f1": "window F1",
         "iou": "IoU",
         "error_cm": "error (cm)",
         "mae_mm": "MAE (mm)",
@@ -255,11 +256,8 @@ def _summary(seeds: Mapping[int, list[dict[str, Any]]], unit: str) -> dict[str, 
     for by in ("devices", "modalities", "views", "sensors"):
         if by in first[0]:
             result[by] = _means(by, reports)
-    if "event_detection" in first[0]:
-        result["event_detection"] = {
-            "f1": _mean(report["event_detection"]["f1"] for report in reports),
-            "thresholds": [report["event_detection"]["threshold"] for report in reports],
-        }
+    if "threshold" in first[0]:
+        result["thresholds"] = [report["threshold"] for report in reports]
     return result
 
 

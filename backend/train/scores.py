@@ -1,11 +1,14 @@
 """Scores of a set of decisions: pure functions of probabilities, labels and whose they are.
 
-They know nothing of models, datasets or files. P is a number of decisions, N of labels.
+They know nothing of models, datasets or files. P is a number of decisions, N of labels. Three things are an F1:
+`macro_f1` is the mean over labels, whatever the confidence; `window_f1` is of windows in which an event is told of,
+above a threshold; and the F1 of whole events in a stream, with a tolerance in time, is `event_f1` of
+`benchmarks.event_stream`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -62,21 +65,27 @@ def calibration_error(probs_PN: Floats, true_P: Ints, bins: int = 15) -> float:
     return float(sum(gaps))
 
 
-def event_f1(probs_PN: Floats, true_P: Ints, none: int, threshold: float) -> float:
-    """Micro F1 of events: a decision is an event above the threshold unless its label is none.
+def found(probs_PN: Floats, true_P: Ints, none: int | None, threshold: float) -> Ints:
+    """(P, 3) of each decision, 0 or 1: whether it finds an event that is there, tells of one at all, and one is there.
 
-    An event of the wrong label is both a false one and a missed one.
+    It tells of an event at or above the threshold, unless its label is none; one of the wrong label finds nothing.
     """
-    said = probs_PN.argmax(-1)
-    event = (said != none) & (probs_PN.max(-1) >= threshold)
-    hits = int((event & (said == true_P)).sum())
-    return 2 * hits / max(int(event.sum()) + int((true_P != none).sum()), 1)
+    said_P = probs_PN.argmax(-1)
+    nothing = -1 if none is None else none
+    tells_P = (said_P != nothing) & (probs_PN.max(-1) >= threshold)
+    return np.stack([tells_P & (said_P == true_P), tells_P, true_P != nothing], -1).astype(np.int64)
+
+
+def window_f1(found_3: Ints) -> float:
+    """F1 of windows in which an event is told of, over all events alike, from the sums of `found`."""
+    hits, told, there = found_3.tolist()
+    return float(2 * hits / max(told + there, 1))
 
 
 def best_threshold(probs_PN: Floats, true_P: Ints, none: int) -> float:
-    """The threshold of 0.20..0.95 with the highest event F1; of equals the highest, which raises fewest false ones."""
+    """The threshold of 0.20..0.95 with the highest `window_f1`; of equals the highest: fewest false events."""
     grid = np.round(np.arange(0.2, 0.951, 0.01), 2)
-    f1 = [event_f1(probs_PN, true_P, none, float(t)) for t in grid]
+    f1 = [window_f1(found(probs_PN, true_P, none, float(t)).sum(0)) for t in grid]
     return float(grid[len(grid) - 1 - int(np.argmax(f1[::-1]))])
 
 
@@ -106,43 +115,64 @@ def by_person(said_P: Ints, true_P: Ints, person_P: NDArray[np.str_]) -> dict[st
     }
 
 
-def intervals(said_P: Ints, true_P: Ints, person_P: NDArray[np.str_], labels: int, seed: int = 0) -> dict[str, Any]:
-    """95 % intervals of accuracy and macro-F1 by a bootstrap over persons, who differ more than windows do.
+def intervals(
+    said_P: Ints,
+    true_P: Ints,
+    person_P: NDArray[np.str_],
+    labels: int,
+    found_P3: Ints | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """95 % intervals of the scores by a bootstrap over persons, who differ more than windows do.
 
-    None for a single person: nobody can be told how another one differs.
+    None for a single person: nobody can be told how another one differs. `found_P3` is for `window_f1`.
     """
-    tables = np.stack([confusion(said_P[person_P == p], true_P[person_P == p], labels) for p in np.unique(person_P)])
+    people = np.unique(person_P)
     rng = np.random.default_rng(seed)
-    drawn = [tables[rng.integers(len(tables), size=len(tables))].sum(0) for _ in range(RESAMPLES)]
+    drawn = [rng.integers(len(people), size=len(people)) for _ in range(RESAMPLES)]
+    tables = np.stack([confusion(said_P[person_P == p], true_P[person_P == p], labels) for p in people])
+    scored: list[tuple[str, Callable[[Ints], float], Ints]] = [
+        ("accuracy", accuracy, tables),
+        ("balanced_accuracy", balanced_accuracy, tables),
+        ("macro_f1", macro_f1, tables),
+    ]
+    if found_P3 is not None:
+        scored.append(("window_f1", window_f1, np.stack([found_P3[person_P == p].sum(0) for p in people])))
     limits: dict[str, list[float] | None] = {}
-    for name, score in (("accuracy", accuracy), ("balanced_accuracy", balanced_accuracy), ("macro_f1", macro_f1)):
-        low, high = np.percentile([score(t) for t in drawn], [2.5, 97.5])
-        limits[name] = [_round(low), _round(high)] if len(tables) > 1 else None
-    return {"level": 0.95, "units": len(tables), **limits}
+    for name, score, parts in scored:
+        low, high = np.percentile([score(parts[of].sum(0)) for of in drawn], [2.5, 97.5])
+        limits[name] = [_round(low), _round(high)] if len(people) > 1 else None
+    return {"level": 0.95, "units": len(people), **limits}
 
 
-def figures(probs_PN: Floats, true_P: Ints) -> dict[str, Any]:
-    """How right a set of decisions is; `f1` is the macro-F1."""
+def figures(probs_PN: Floats, true_P: Ints, found_P3: Ints | None = None) -> dict[str, Any]:
+    """How right a set of decisions is; `window_f1` is told of those whose `found_P3` is given."""
     table = confusion(probs_PN.argmax(-1), true_P, probs_PN.shape[1])
     return {
         "n": len(true_P),
         "accuracy": _round(accuracy(table)),
         "balanced_accuracy": _round(balanced_accuracy(table)),
         "macro_f1": _round(macro_f1(table)),
-        "f1": _round(macro_f1(table)),
+        **({} if found_P3 is None else {"window_f1": _round(window_f1(found_P3.sum(0)))}),
         "ece": _round(calibration_error(probs_PN, true_P)),
     }
 
 
-def report(probs_PN: Floats, true_P: Ints, person_P: NDArray[np.str_], labels: tuple[str, ...]) -> dict[str, Any]:
-    """Everything that is said about one set of decisions."""
+def report(
+    probs_PN: Floats,
+    true_P: Ints,
+    person_P: NDArray[np.str_],
+    labels: tuple[str, ...],
+    found_P3: Ints | None = None,
+) -> dict[str, Any]:
+    """Everything that is said about one set of decisions; `found_P3` where they tell of events."""
     said_P = probs_PN.argmax(-1)
     table = confusion(said_P, true_P, len(labels))
     majority = np.bincount(true_P, minlength=len(labels)).max() / max(len(true_P), 1)
     return {
-        **figures(probs_PN, true_P),
+        **figures(probs_PN, true_P, found_P3),
         "majority": {"accuracy": _round(majority)},
-        "interval": intervals(said_P, true_P, person_P, len(labels)),
+        "interval": intervals(said_P, true_P, person_P, len(labels), found_P3),
         "by_class": by_class(table, labels),
         "by_person": by_person(said_P, true_P, person_P),
         "confusion": table.tolist(),
