@@ -93,7 +93,8 @@ class Motion:
 
     def variation(self, u: Floats, habit: int) -> Floats:
         """(n,) rad by which a habit of sitting is shifted: as the round before left it, until the person has risen."""
-        return np.where(u < self._rise[1], self.act.before[habit], self.act.variation[habit])
+        shift: Floats = np.where(u < self._rise[1], self.act.before[habit], self.act.variation[habit])
+        return shift
 
     def thigh_seated(self, u: Floats) -> Floats:
         """(n,) pitch of the thigh of somebody seated, rad."""
