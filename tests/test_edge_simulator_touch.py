@@ -225,6 +225,13 @@ def test_noise_is_no_contact_and_a_grip_is_at_most_a_faint_one():
             assert (strongest(found) > 0.4) == firm
 
 
+def test_a_hand_on_its_way_around_the_phone_is_not_felt_through_it():
+    for seed in range(12):
+        up, down = act(seed).lift
+        u = np.concatenate([up + np.arange(0.0, 1.6, 0.1), down + np.arange(-0.2, 0.8, 0.1)])
+        assert Touch(seed).render("capacitance", "panel", at(*u)).max() < 0.25
+
+
 def test_a_blob_leans_with_the_hand_that_makes_it():
     """Fingers of a right hand come from the lower right, those of a left one from the lower left."""
     lean: dict[float, list[float]] = {1.0: [], -1.0: []}

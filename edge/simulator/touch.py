@@ -176,7 +176,8 @@ class Touch:
         # Points along the last bone of each finger from its tip, and in the middle of the one before.
         last = ends[:, :, 3, None] + (ends[:, :, 2] - ends[:, :, 3])[:, :, None] * share
         points = np.concatenate([last, (ends[:, :, 1, None] + ends[:, :, 2, None]) / 2], axis=2)
-        gap = np.maximum(points[..., 2] - radii[:, None], 0.0)
+        height = points[..., 2]
+        gap = np.maximum(np.maximum(height - radii[:, None], -height), 0.0)  # below are the phone and its holder
         weight = np.exp(-gap / 0.004) * np.array([1.0, 0.8, 0.7, 0.6, 0.5, 0.6])
         weight[..., 0] *= 1 + 1.5 * force
         wide = 0.0042 * (radii[:, None] / 0.008) * (1 + 0.25 * force[..., None]) + 0.3 * gap
