@@ -453,6 +453,14 @@ def test_a_sample_is_about_the_time_asked_for():
     assert sample(watch(seconds=2)).high - sample(watch(seconds=2)).low < SPAN_S * SECOND
 
 
+@pytest.mark.parametrize("changes, middle", [((), 30), ((11, 40, 41, 42), 39), ((1, 59), 5)])
+def test_a_sample_is_where_labels_change_most_unless_told(changes, middle):
+    start = int(watch().tracks[0].t[0])
+    edges, index = start + SECOND * np.array([0, *changes, 60]), np.arange(len(changes) + 1) % 2
+    found = sample(watch(seconds=60, labels={"activity-recognition": Segments(edges, index)}))
+    assert (found.low + found.high) / 2 - start == pytest.approx(middle * SECOND, abs=SECOND // 10)
+
+
 @pytest.mark.parametrize("name", ["synthetic", "synthetic_touch"])
 def test_joints_lie_where_the_depth_sensor_sees_them(name):
     """The focal lengths that the drawing knows: at a joint's pixel is the body, nearer than the joint's middle."""

@@ -105,6 +105,65 @@ def test_bones_keep_their_length():
     assert np.std([s.sum() for s in sizes]) > 0.005
 
 
+def test_the_hand_goes_through_neither_phone_nor_table():
+    """The middles of bones keep clear of the phone's box and of the table all through a round."""
+    size, along = np.array([0.072, 0.148, 0.008]), np.linspace(0, 1, 9)[:, None]
+    first, last = np.array(BONES).T
+    for seed in range(24):
+        now, u = round_of(seed, NUMBER + seed % 3), np.arange(0.0, ROUND_S, 0.02)
+        joints = now.hand(u)[2]
+        bones = joints[:, first, None] + (joints[:, last] - joints[:, first])[:, :, None] * along
+        outside = (np.abs(bones + np.array([0, 0, size[2] / 2])) - size / 2).max(-1)
+        assert outside.min() > 0.002, (seed, u[outside.min((1, 2)).argmin()])
+        place, turned = now.phone(u)
+        height = (joints @ turned.swapaxes(-1, -2) + place[:, None])[..., 2] + size[2]
+        assert height.min() > 0.002, (seed, u[height.min(1).argmin()])
+
+
+def test_a_hand_that_holds_the_phone_is_around_its_side():
+    """The palm lies below it, the thumb at its near edge, and fingers come up beyond the far one if they reach it."""
+    reached = []
+    for seed in range(40):
+        now = act(seed)
+        joints = now.hand(np.array([sum(now.lift) / 2]))[2][0] * (now.side, 1, 1)
+        assert (joints[[5, 9, 13, 17], 2] < -0.008).all()
+        assert (np.abs(joints[[5, 9, 13, 17], 0]) < 0.036).all()
+        assert joints[TIPS[0], 2] > 0.02
+        reached.append((joints[list(TIPS[1:]), 0] < -0.036) & (joints[list(TIPS[1:]), 2] > -0.008))
+    assert np.mean(reached) > 0.6
+
+
+def test_no_joint_moves_faster_than_people_reach():
+    for seed in range(20):
+        now, u = act(seed), np.arange(0.0, ROUND_S, 0.01)
+        joints = now.hand(u)[2]
+        place, turned = now.phone(u)
+        placed = joints @ turned.swapaxes(-1, -2) + place[:, None]
+        assert np.linalg.norm(np.diff(placed, axis=0), axis=-1).max() * 100 < 3.0
+
+
+def test_a_round_goes_on_where_the_one_before_has_ended():
+    """The hand is away when rounds change, and may come back as the other one; all else stays where it is."""
+    same = 0
+    for seed in range(12):
+        before, after = (round_of(seed, NUMBER + k) for k in (0, 1))
+        end, start = np.array([ROUND_S]), np.array([0.0])
+        (_, view, *turns), (_, next_view, *next_turns) = (
+            Touch(seed)._seen_face(now, u, (64, 64)) for now, u in ((before, end), (after, start))
+        )
+        assert view.middle == pytest.approx(next_view.middle, abs=1e-6)
+        assert view.away == pytest.approx(next_view.away, abs=1e-6)
+        assert np.array(turns) == pytest.approx(np.array(next_turns), abs=1e-6)
+        assert before.gaze(end) == pytest.approx(after.gaze(start))
+        assert before.phone(end)[0] == pytest.approx(after.phone(start)[0], abs=1e-6)
+        hands = before.hand(end)[2], after.hand(start)[2]
+        if before.side == after.side:
+            same += 1
+            assert hands[0] == pytest.approx(hands[1], abs=2e-3)
+        assert np.isnan(Touch(seed).truth(RECONSTRUCTION, T0 + ROUND + np.array([-1, 0]))).all()  # out of view
+    assert same > 2
+
+
 def test_a_fingertip_lies_on_the_screen_exactly_while_it_touches():
     for seed in range(12):
         now, radii = act(seed), act(seed).who.hand.radii
@@ -164,6 +223,13 @@ def test_noise_is_no_contact_and_a_grip_is_at_most_a_faint_one():
             found = Contacts(Window(Stream("s", "capacitance", "panel"), T0, 2.0, image, 1.0))
             assert found.contacts[1] >= 1 if firm else found.contacts[1] <= 1
             assert (strongest(found) > 0.4) == firm
+
+
+def test_a_hand_on_its_way_around_the_phone_is_not_felt_through_it():
+    for seed in range(12):
+        up, down = act(seed).lift
+        u = np.concatenate([up + np.arange(0.0, 1.6, 0.1), down + np.arange(-0.2, 0.8, 0.1)])
+        assert Touch(seed).render("capacitance", "panel", at(*u)).max() < 0.25
 
 
 def test_a_blob_leans_with_the_hand_that_makes_it():

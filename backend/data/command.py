@@ -202,7 +202,7 @@ def show(
     out: Annotated[Path, typer.Option(help="the picture, PNG", dir_okay=False)],
     root: Root = None,
     recording: Annotated[str | None, typer.Option(help="name of the recording; default: the first")] = None,
-    at: Annotated[float | None, typer.Option(help="seconds from its start; default: its middle")] = None,
+    at: Annotated[float | None, typer.Option(help="seconds from its start; default: where labels change most")] = None,
 ) -> None:
     """Draw a sample of a set: every stream, the labels and the truth, side by side."""
     from backend.data.inspect import read

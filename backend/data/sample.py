@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.data.recording import Recording, Track
+from backend.data.recording import Recording, Segments, Track
 from broker.errors import ConfigError
 from edge.clock import SECOND
 
@@ -85,7 +85,7 @@ class Sample:
 
 
 def sample(recording: Recording, at_s: float | None = None) -> Sample:
-    """What to draw of a recording about a time, its middle unless told (seconds from its start).
+    """What to draw of a recording about a time (seconds from its start), unless told where its labels change most.
 
     Raises ConfigError for a time outside of the recording.
     """
@@ -94,18 +94,29 @@ def sample(recording: Recording, at_s: float | None = None) -> Sample:
         raise ConfigError(f"{recording.name}: has no samples to draw")
     start, end = min(first for first, _ in ends), max(last for _, last in ends)
     length = (end - start) / SECOND
-    middle = length / 2 if at_s is None else at_s
+    span = min(SPAN_S, length)
+    middle = _liveliest(recording, start, length, span) if at_s is None else at_s
     if not 0 <= middle <= length:
         raise ConfigError(f"--at {at_s:g}: {recording.name} lasts from 0 to {length:.3f} s")
     if not length:
         half = round(MOMENT_S / 2 * SECOND)
         return Sample(recording, start, start - half, start + half, np.array([start]))
-    span = min(SPAN_S, length)
     low = start + round(min(max(middle - span / 2, 0.0), length - span) * SECOND)
     high = low + round(span * SECOND)
     count = 1 if span < 0.5 else MOMENTS
     moments = np.linspace(low, high, 2 * count + 1)[1::2] if count > 1 else np.array([high])
     return Sample(recording, start, low, high, np.rint(moments).astype(np.int64))
+
+
+def _liveliest(recording: Recording, start: int, length: float, span: float) -> float:
+    """Seconds from a recording's start about which its labels change most; of several, those nearest its middle."""
+    known = [truth for truth in recording.labels.values() if isinstance(truth, Segments)]
+    changes = [truth.edges[1:-1][np.diff(truth.index) != 0] for truth in known]
+    at = np.sort(np.concatenate([np.empty(0, np.int64), *changes]) - start) / SECOND
+    middles = np.append(np.arange(span / 2, length - span / 2), length / 2)
+    count = np.searchsorted(at, middles + span / 2) - np.searchsorted(at, middles - span / 2)
+    most = middles[count == count.max()]
+    return float(most[np.abs(most - length / 2).argmin()])
 
 
 def time_axis(of: Sample, axes: Axes) -> None:

@@ -91,6 +91,15 @@ class Motion:
             moved += reach * _bump(u, start, duration)
         return self.who.restlessness * moved * (1 - self.upright(u))
 
+    def variation(self, u: Floats, habit: int) -> Floats:
+        """(n,) rad by which a habit of sitting is shifted: as the round before left it, until the person has risen."""
+        shift: Floats = np.where(u < self._rise[1], self.act.before[habit], self.act.variation[habit])
+        return shift
+
+    def thigh_seated(self, u: Floats) -> Floats:
+        """(n,) pitch of the thigh of somebody seated, rad."""
+        return self.who.thigh_seated + self.variation(u, 4)
+
     def noise(self, u: Floats, channel: int, smoothness: int) -> Floats:
         """Noise of unit variance, smoothed by a bell of `smoothness` samples at NOISE_HZ."""
         bell = np.hanning(smoothness + 2)
@@ -120,9 +129,8 @@ class Motion:
         stride, fidget = self.stride(u) + who.arm_phase, self.fidget(u)
         if other:
             stride, fidget = stride + np.pi, 0.4 * fidget
-        seated = np.array(who.wrist_seated) + self.act.variation[1:4]
-        standing = np.array(who.wrist_standing)
-        pitch, roll, yaw = (s + (e - s) * upright for s, e in zip(seated, standing, strict=True))
+        seated = (middle + self.variation(u, 1 + i) for i, middle in enumerate(who.wrist_seated))
+        pitch, roll, yaw = (s + (e - s) * upright for s, e in zip(seated, who.wrist_standing, strict=True))
         swing = who.arm_swing * gait * (np.cos(stride) + 0.2 * np.cos(2 * stride + 1.0))
         brace = 0.35 * (_bump(u, *_first_half(self._rise)) + _bump(u, *_first_half(self._sit)))
         pitch = pitch + swing + fidget + brace
@@ -151,7 +159,7 @@ class Motion:
         """
         who, upright, gait = self.who, self.upright(u), self.gait(u) * self.act.vigour
         stride = self.stride(u)
-        seated = who.thigh_seated + self.act.variation[4]
+        seated = self.thigh_seated(u)
         step = stride + np.pi if other else stride
         swing = who.thigh_swing * gait * (np.cos(step) + 0.28 * np.cos(2 * step + 0.9))
         pitch = seated + (1.47 - seated) * upright + swing + 0.1 * self.fidget(u)

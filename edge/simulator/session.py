@@ -18,6 +18,8 @@ from edge.simulator.hand import MIRROR, Hand, hand_of, turned
 Floats = NDArray[np.float64]
 
 ROUND_S = 32.0
+CYCLE = 2 * np.pi / ROUND_S
+"""rad/s: what sways at whole multiples of it goes on smoothly where rounds meet."""
 SCREEN_M = (0.064, 0.128)
 """Width and height of the screen: EyeMU's phone."""
 GESTURES = ("flick-forward", "flick-left", "flick-right", "pull-close", "push-away", "turn-left", "turn-right")
@@ -144,6 +146,13 @@ class Round:
         moved = _PIVOT - turned_too @ _PIVOT + shift
         return up[:, None] * self.held + (raised @ moved[..., None])[..., 0], raised @ turned_too
 
+    def placed(self, u: Floats) -> tuple[Floats, Floats, Floats]:
+        """Joints (n, 21, 3), wrist (n, 3) and axes (n, 3, 3) of the hand above the table: it goes with the phone."""
+        wrist, axes, joints = self.hand(u)
+        place, phone = self.phone(u)
+        moved = joints @ phone.swapaxes(-1, -2) + place[:, None]
+        return moved, (phone @ wrist[..., None])[..., 0] + place, phone @ axes
+
     @property
     def tilted(self) -> Floats:
         """(3,) axis-angle, rad: how the phone is held while nothing moves, at `held` (3,) m above where it lay."""
@@ -182,7 +191,8 @@ class Round:
         now = np.clip(np.searchsorted(starts, u, side="right") - 1, 0, len(starts) - 1)
         before = np.maximum(now - 1, 0)
         share = smooth((u - starts[now]) / _SACCADE_S)[:, None]
-        drift = np.stack([np.sin(2.1 * u) + np.sin(5.3 * u + 1), np.sin(1.7 * u + 2) + np.sin(4.1 * u)], -1)
+        v = CYCLE * u
+        drift = np.stack([np.sin(11 * v) + np.sin(27 * v + 1), np.sin(9 * v + 2) + np.sin(21 * v)], -1)
         eyes: Floats = place[before] + (place[now] - place[before]) * share + 0.004 * drift
         return eyes
 

@@ -17,7 +17,7 @@ from broker.modalities import JOINTS
 from edge.clock import SECOND
 from edge.simulator.body import Motion
 from edge.simulator.geometry import attitude, axis_angle
-from edge.simulator.timeline import ROUND_S, SITTING_DOWN, STANDING_UP, WALKING, person, round_of
+from edge.simulator.timeline import ROUND_S, SITTING_DOWN, STANDING_UP, WALKING, person, round_of, seat_at
 
 Floats = NDArray[np.float64]
 Times = NDArray[np.int64]
@@ -64,7 +64,6 @@ _HIP, _ANKLE = 0.530, 0.039  # heights of hip and ankle of somebody who stands, 
 _SEAT_M, _LEAN_M = 0.42, 0.25  # how far hips rise, and come forward, from seat to stand: as in edge.simulator.body
 _BENT_M = 0.004  # nobody stands with quite straight knees
 _LONGEST, _SOFT = 0.998, 0.02  # how upright a shank gets, as a share of its length, and from how far below it slows
-_TOGETHER = 16  # rounds that follow one another in the room: seats are taken where the round before left them
 _BUILD = 6  # a stream of random numbers
 SEAT_BACK_M = 0.33
 """From where one stands before a seat to its middle."""
@@ -104,17 +103,6 @@ def build(seed: int) -> Build:
     return Build(stature, stature * NEUTRAL * spread[:, None], float(rng.uniform(2.0, 2.5)))
 
 
-def _half_turned(seed: int, number: int) -> int:
-    """0 where the round begins at the first seat, 1 at the other: there the rounds before have left the person.
-
-    Every _TOGETHER rounds it begins at the first.
-    """
-    legs = 0
-    for before in range(number - number % _TOGETHER, number):
-        legs += len(round_of(seed, before).turns)
-    return legs % 2
-
-
 def _bump(u: Floats, start: float, end: float) -> Floats:
     bump: Floats = np.sin(np.pi * np.clip((u - start) / (end - start), 0.0, 1.0)) ** 2
     return bump
@@ -150,7 +138,7 @@ class Posture:
 
     def __init__(self, seed: int, number: int, u: Floats) -> None:
         self.build, self.motion, self.u = build(seed), Motion(person(seed), round_of(seed, number)), u
-        self._side = _half_turned(seed, number)
+        self._side = seat_at(seed, number)
         self._bones = self.build.bones
 
     def attitude(self, joint: str) -> Floats:
@@ -267,7 +255,7 @@ class Posture:
         upright, gait = motion.upright(u), motion.gait(u)
         thigh_m, shank_m = (-self._bones[J[name], 2] for name in ("left_knee", "left_ankle"))
         hip = self._pelvis[:, 2] + self._bones[J["left_hip"], 2]
-        seated = motion.who.thigh_seated + motion.act.variation[4]
+        seated = motion.thigh_seated(u)
         # A phone lies on a thigh that tapers, and on flesh: the bone is flatter than it when seated, steeper when
         # upright, and swings a little less.
         bone = (0.08 + 0.3 * (seated - 0.32) - seated) * (1 - upright) + 0.1 * upright

@@ -6,11 +6,13 @@ goes out and comes back); then it leaves. Eyes are where the finger will be, som
 knows nothing of sensors.
 """
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.simulator.grip import ABOVE, BELOW, BESIDE, TABLE_M, UNDER, holding, off_table, taking
 from edge.simulator.hand import MIRROR, TIPS, turned
 from edge.simulator.session import (
     GESTURES,
@@ -37,10 +39,7 @@ _TURNS = {  # axis-angle directions in the phone's axes
     "turn-left": (0.0, -1.0, 0.0),
     "turn-right": (0.0, 1.0, 0.0),
 }
-# A right hand's wrist and its heading, pitch and roll: beside a phone that lies, and under one that is held.
-_BESIDE = (0.095, -0.085, 0.02, 0.8, 0.0, 0.7)
-_GRIP = (0.058, -0.075, -0.036, 1.0, -0.15, 2.5)
-_GRIP_ANGLES = np.array([[0.0, 0.2, 0.4, 0.25], *[[0.0, 0.3, 0.9, 0.6]] * 4])
+_SETTLED_S = 0.1  # the eyes have come to rest so long before a round ends
 _CLEAR_M = 0.006  # what does not touch stays at least this far from the screen
 
 
@@ -58,7 +57,7 @@ def round_of(seed: int, number: int) -> Round:
         at = story.holds(at, 31.2 - touching_s)
         story.touches(at, 31.2)
     story.leaves()
-    return Round(
+    act = Round(
         side=story.side,
         times=np.array(story.times),
         pose=np.array(story.poses),
@@ -67,11 +66,21 @@ def round_of(seed: int, number: int) -> Round:
         lift=story.lift,
         held=rng.normal((0.0, -0.02, 0.13), (0.02, 0.015, 0.015)),
         askew=float(rng.normal(0, 0.1)),
-        fixations=_fixations(rng, story.looks),
+        fixations=_fixations(rng, story.looks, [_glance(seed, n) for n in (number, number + 1)]),
         edges=np.array(story.edges).reshape(-1, 5),
         noise=rng.standard_normal((int((ROUND_S + 2 * MARGIN_S) * NOISE_HZ) + 2, 14)),
         who=who,
     )
+    return replace(act, held=act.held + np.array([0.0, 0.0, _higher(act)]))
+
+
+def _higher(act: Round) -> float:
+    """By how many metres a phone has to be held higher, so that no gesture brings the hand into the table."""
+    u = np.arange(act.lift[0], act.lift[1] + 0.8, 0.05)
+    up = act.lifted(u)
+    u, up = u[up > 0.4], up[up > 0.4]
+    lowest = (act.placed(u)[0][:, 1:, 2] - act.who.hand.thickness()).min(1)
+    return max(float(((TABLE_M - lowest) / up).max()), 0.0)
 
 
 class _Story:
@@ -86,7 +95,8 @@ class _Story:
         self.looks: list[tuple[float, float, float, float]] = []  # from, until, x, y
         self.edges: list[tuple[float, float, float, float, float]] = []
         self.lift = (0.0, 0.0)
-        self._away = np.array([0.13 * side, -0.36, 0.05, 0.2, 0.0, 0.1, *(0.0, 0.3, 0.4, 0.2) * 5])
+        away = np.array([0.13 * side, -0.36, 0.05, 0.2, 0.0, 0.1, *(0.0, 0.3, 0.4, 0.2) * 5])
+        self._away = off_table(who.hand, away)
         self._key(0.0, self._away)
 
     def touches(self, start: float, end: float) -> float:
@@ -169,14 +179,17 @@ class _Story:
 
     def holds(self, start: float, end: float) -> float:
         """The phone is taken up at `start`, moved, and put down; returns when the hand lets go, `end`."""
-        rng = self.rng
-        beside, grip = (np.concatenate([pose, _GRIP_ANGLES.reshape(-1)]) for pose in (_BESIDE, _GRIP))
-        for pose in (beside, grip):
+        rng, hand = self.rng, self.who.hand
+        above, beside = (off_table(hand, taking(hand, stance)) for stance in (ABOVE, BESIDE))
+        below, under, around = taking(hand, BELOW), taking(hand, UNDER), holding(hand)
+        for pose in (above, beside, below, under, around):
             pose[0] *= self.side
-        # The hand goes under the phone while it rises, and leaves it as it comes down.
-        for time, pose in ((0.8, beside), (1.5, grip), (end - start - 1.3, grip), (end - start - 0.6, beside)):
-            self._key(start + time, pose)
-        self.lift = (start + 0.9, end - 1.5)
+        self.lift = up, down = start + 0.9, end - 1.5
+        # The hand goes under the phone once it has risen, and leaves before it is down.
+        for after, pose in ((-0.5, above), (0.1, beside), (0.58, below), (0.88, under), (1.05, around)):
+            self._key(up + after, pose)
+        for after, pose in ((-0.1, around), (0.06, under), (0.3, below), (0.7, beside), (1.2, above)):
+            self._key(down + after, pose)
         at, before = start + 1.5, ""
         while True:
             at += float(rng.uniform(0.45, 0.9))
@@ -224,14 +237,27 @@ def _share(place: Floats) -> Floats:
     return np.array([0.5 + place[0] / SCREEN_M[0], 0.5 - place[1] / SCREEN_M[1]])
 
 
-def _fixations(rng: Random, looks: list[tuple[float, float, float, float]]) -> Floats:
-    """(f, 3) times and places: what is looked at on purpose, and in between whatever catches the eye."""
+def _glance(seed: int, number: int) -> Floats:
+    """(2,) where the eyes are when the round begins and the one before ends."""
+    return _anywhere(np.random.default_rng([seed, _ROUND, number, 1]))
+
+
+def _anywhere(rng: Random) -> Floats:
+    """(2,) a place on the screen that catches the eye."""
+    return np.clip(rng.normal(0.5, (0.22, 0.24)), 0.02, 0.98)
+
+
+def _fixations(rng: Random, looks: list[tuple[float, float, float, float]], ends: list[Floats]) -> Floats:
+    """(f, 3) times and places: what is looked at on purpose, and in between whatever catches the eye.
+
+    `ends` are the places at which the round begins and ends.
+    """
     found, at = [], -1.0
     for start, until, x, y in [*sorted(looks), (ROUND_S + 1.0, ROUND_S + 1.0, 0.5, 0.5)]:
         while at < start - 0.15:
-            found.append((at, *np.clip(rng.normal(0.5, (0.22, 0.24)), 0.02, 0.98)))
+            found.append((at, *_anywhere(rng)))
             at += float(rng.uniform(0.2, 0.55))
         found.append((start, *np.clip((x, y), 0.0, 1.0)))
         at = max(until, start + 0.1)
-    found.sort()
-    return np.array(found)
+    within = sorted(look for look in found if _SETTLED_S < look[0] < ROUND_S - 2 * _SETTLED_S)
+    return np.array([(-1.0, *ends[0]), *within, (ROUND_S - _SETTLED_S, *ends[1])])

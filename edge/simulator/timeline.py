@@ -2,10 +2,11 @@
 
 Time since 1970 is divided into rounds of 32 s. What happens in a round follows from (seed, number of the round)
 alone, so that processes that share nothing but a seed and a clock see the same person. A round begins and ends
-seated. This module knows nothing of sensors.
+seated, as the one before has left the person: on the same seat, in the same posture, in the middle of the same
+movement. This module knows nothing of sensors.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -17,6 +18,7 @@ SEATED, STANDING_UP, WALKING, TURNING, SITTING_DOWN = range(5)
 
 _PERSON, _ROUND = 1, 2  # one stream of random numbers each
 _LONGEST_LEG_S = 6.5  # walking, then turning
+_TOGETHER = 16  # rounds after which the person is back on the first seat: nobody need count further than these
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +89,10 @@ class Round:
     """One round: activity `index[i]` lasts from `edges[i]` to `edges[i + 1]` (seconds within the round).
 
     `turns` are angles (radians) of the turning segments in order; `fidgets` are (start, duration, reach) of small
-    movements while seated, reach in radians for the hand. `noise` (samples, 9) is white, at NOISE_HZ, with MARGIN_S
-    before and after the round. `vigour` scales movements, `variation` (6,) shifts habits, in radians.
+    movements while seated, reach in radians for the hand; one that the round before began starts below 0. `noise`
+    (samples, 9) is white, at NOISE_HZ, with MARGIN_S of the neighbours' before and after the round. `vigour` scales
+    movements, `variation` (6,) shifts habits, in radians; `before` (6,) is that of the round before, in which the
+    person still sits at first.
     """
 
     edges: NDArray[np.float64]
@@ -98,6 +102,7 @@ class Round:
     stride_hz: float
     vigour: float
     variation: NDArray[np.float64]
+    before: NDArray[np.float64]
     noise: NDArray[np.float64]
 
     def span(self, activity: int) -> tuple[float, float]:
@@ -112,26 +117,59 @@ class Round:
 
 
 NOISE_HZ = 100.0
-MARGIN_S = 0.5
+MARGIN_S = 1.0
+"""More than half of the longest bell that noise is smoothed by, so that it is smooth where rounds meet."""
 
 
 @lru_cache(maxsize=64)
 def round_of(seed: int, number: int) -> Round:
     """The round of that number (time since 1970 divided by ROUND_S) of the person of that seed."""
+    before, own, after = (_alone(seed, n) for n in (number - 1, number, number + 1))
+    margin = round(MARGIN_S * NOISE_HZ)
+    begun = before.fidgets - (ROUND_S, 0.0, 0.0)
+    return replace(
+        own,
+        fidgets=np.concatenate([begun[begun[:, 0] + begun[:, 1] > 0], own.fidgets]),
+        before=before.variation,
+        noise=np.concatenate([before.noise[-margin:], own.noise, after.noise[: margin + 2]]),
+    )
+
+
+def seat_at(seed: int, number: int) -> int:
+    """0 where the round begins on the first seat, 1 on the other: there the rounds before have left the person."""
+    return sum(_legs(seed, before) for before in range(number - number % _TOGETHER, number)) % 2
+
+
+@lru_cache(maxsize=1024)
+def _legs(seed: int, number: int) -> int:
+    """How often the person would walk to the other seat in a round, if it mattered not where it ends."""
+    return _segments(np.random.default_rng([seed, _ROUND, number]), person(seed))[1].count(TURNING)
+
+
+@lru_cache(maxsize=16)
+def _alone(seed: int, number: int) -> Round:
+    """The round as if there were none before and after it: `noise` has no margins."""
     rng = np.random.default_rng([seed, _ROUND, number])
     who = person(seed)
     durations, index = _segments(rng, who)
+    if number % _TOGETHER == _TOGETHER - 1 and (seat_at(seed, number) + index.count(TURNING)) % 2:
+        # One leg less leads back to the first seat: its walk and turn are spent seated.
+        durations[-1] += sum(durations[-4:-2])
+        del durations[-4:-2], index[-4:-2]
     fidgets = np.stack([rng.uniform(0, ROUND_S, 5), rng.uniform(0.8, 2.0, 5), rng.normal(0, 0.22, 5)], -1)
     turns = rng.choice([-1.0, 1.0], index.count(TURNING)) * rng.normal(np.pi, 0.12, index.count(TURNING))
+    stride_hz = float(who.stride_hz * np.exp(rng.normal(0, 0.04)))
+    vigour, variation = float(np.exp(rng.normal(0, 0.12))), rng.normal(0, 0.1, 6)
     return Round(
         edges=np.concatenate([[0.0], np.cumsum(durations)]),
         index=np.array(index),
         turns=turns,
         fidgets=fidgets,
-        stride_hz=float(who.stride_hz * np.exp(rng.normal(0, 0.04))),
-        vigour=float(np.exp(rng.normal(0, 0.12))),
-        variation=rng.normal(0, 0.1, 6),
-        noise=rng.standard_normal((int((ROUND_S + 2 * MARGIN_S) * NOISE_HZ) + 2, 9)),
+        stride_hz=stride_hz,
+        vigour=vigour,
+        variation=variation,
+        before=variation,
+        noise=rng.standard_normal((round(ROUND_S * NOISE_HZ), 9)),
     )
 
 

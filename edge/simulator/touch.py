@@ -18,8 +18,9 @@ from edge.clock import SECOND
 from edge.simulator.body import GRAVITY
 from edge.simulator.face import Face, View, distances, face_of, picture
 from edge.simulator.geometry import Camera, Hits, Material, Shapes, rotation, shade
+from edge.simulator.grip import PHONE_M
 from edge.simulator.hand import FINGERS, HAND_JOINTS, capsules
-from edge.simulator.session import NONE, ROUND_S, SCREEN_M, Round, sitter
+from edge.simulator.session import CYCLE, NONE, ROUND_S, SCREEN_M, Round, sitter
 from edge.simulator.stage import Source, Span
 from edge.simulator.story import round_of
 
@@ -39,7 +40,6 @@ _RIG, _FACE, _CELLS, _PIXELS, _SPECKLE, _SELFIE, _DOTS, _ROWS, _HOLES = range(
     33, 42
 )  # one stream of random numbers each
 _H = 0.006  # seconds; derivatives are central differences over this
-_THICK_M = 0.008
 _WATCH_M = 0.035  # from the wrist to the watch
 _FOCAL_PX = 98.0
 _STREAMS: tuple[Source, ...] = (
@@ -127,7 +127,7 @@ class Touch:
         camera, out = self._camera(IMAGE), np.full((len(t_ns), JOINTS_3D, 3), np.nan, np.float32)
         at = 0
         for act, u, _ in self._rounds(t_ns):
-            joints = _placed(act, u)[0]
+            joints = act.placed(u)[0]
             column, row, _ = np.moveaxis(camera.project(joints), -1, 0)
             # Half of the hand in view is enough to know where the rest is.
             seen = ((np.abs(column - 31.5) < 32) & (np.abs(row - 31.5) < 32)).mean(1) >= 0.5
@@ -156,7 +156,7 @@ class Touch:
         return _felt(place, axes, knock) + _noise(act, u, 0, 0.03, 0.004)
 
     def _wrist_imu(self, act: Round, u: Floats, _: Times) -> Floats:
-        wrist, axes = zip(*(_placed(act, u + d)[1:] for d in (-_H, 0.0, _H)), strict=True)
+        wrist, axes = zip(*(act.placed(u + d)[1:] for d in (-_H, 0.0, _H)), strict=True)
         # A watch's x is the hand's y, its y the hand's -x.
         own = [a @ np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]) for a in axes]
         place = [w - _WATCH_M * a[..., 0] for w, a in zip(wrist, own, strict=True)]
@@ -176,7 +176,8 @@ class Touch:
         # Points along the last bone of each finger from its tip, and in the middle of the one before.
         last = ends[:, :, 3, None] + (ends[:, :, 2] - ends[:, :, 3])[:, :, None] * share
         points = np.concatenate([last, (ends[:, :, 1, None] + ends[:, :, 2, None]) / 2], axis=2)
-        gap = np.maximum(points[..., 2] - radii[:, None], 0.0)
+        height = points[..., 2]
+        gap = np.maximum(np.maximum(height - radii[:, None], -height), 0.0)  # below are the phone and its holder
         weight = np.exp(-gap / 0.004) * np.array([1.0, 0.8, 0.7, 0.6, 0.5, 0.6])
         weight[..., 0] *= 1 + 1.5 * force
         wide = 0.0042 * (radii[:, None] / 0.008) * (1 + 0.25 * force[..., None]) + 0.3 * gap
@@ -204,8 +205,8 @@ class Touch:
         rng = np.random.default_rng([self.seed, _FACE])
         face = face_of(rng, sitter(self.seed).skin)
         place, axes = act.phone(u)
-        up = act.lifted(u)[:, None]
-        sway = np.stack([np.sin(0.35 * u + rng.uniform(0, 6)), np.sin(0.23 * u + rng.uniform(0, 6)), 0 * u], -1)
+        up, v = act.lifted(u)[:, None], CYCLE * u
+        sway = np.stack([np.sin(2 * v + rng.uniform(0, 6)), np.sin(v + rng.uniform(0, 6)), 0 * u], -1)
         # People bend over a phone that lies before them.
         low, high = np.array([rng.normal(0, 0.015), -0.16, 0.3]), np.array([rng.normal(0, 0.015), -0.22, 0.42])
         head = low + (high - low) * up
@@ -220,7 +221,7 @@ class Touch:
         view = View(middle, focal / away, roll, away)
         target = (act.gaze(u) - 0.5) * SCREEN_M * (1.0, -1.0)
         eyes = (target - own[:, :2]) / away[:, None] * (1.0, -1.0) + slope
-        turn = 0.3 * eyes + rng.normal(0, 0.05, 2) + 0.04 * np.sin(0.5 * u[:, None] + (0.0, 2.0))
+        turn = 0.3 * eyes + rng.normal(0, 0.05, 2) + 0.04 * np.sin(3 * v[:, None] + (0.0, 2.0))
         return face, view, eyes, turn
 
     def _face(self, act: Round, u: Floats, t_ns: Times) -> Floats:
@@ -248,15 +249,15 @@ class Touch:
         case, sleeve = tuple(rng.uniform(0.05, 0.2, 3)), tuple(rng.uniform(0.05, 0.8, 3))
         # What the screen shows belongs to the round: noise that is there anyway serves as its hue.
         glow = tuple(np.clip(0.5 + 0.2 * act.noise[3, :3], 0.1, 1.0))
-        still = Shapes.planes((0.0, 0.0, 1.0), -_THICK_M, Material(table))
-        joints, wrist, axes = _placed(act, u)
+        still = Shapes.planes((0.0, 0.0, 1.0), -PHONE_M[2], Material(table))
+        joints, wrist, axes = act.placed(u)
         place, turned = act.phone(u)
         elbow = wrist - 0.23 * axes[..., 1] * (1.0, 1.0, 0.0) + (0.03 * act.side, -0.02, 0.0)
         elbow[:, 2] = np.maximum(0.06, 0.6 * wrist[:, 2])
         skin = Material(who.skin, 306.0)
-        sizes = [[0.072, 0.148, _THICK_M - 0.001], [*SCREEN_M, 0.0008]]
+        sizes = [[*PHONE_M[:2], PHONE_M[2] - 0.001], [*SCREEN_M, 0.0008]]
         for i in range(len(u)):
-            middles = place[i] - np.array([[_THICK_M / 2 + 0.0005], [0.0004]]) * turned[i, :, 2]
+            middles = place[i] - np.array([[PHONE_M[2] / 2 + 0.0005], [0.0004]]) * turned[i, :, 2]
             phone = Shapes.boxes(middles, sizes, [Material(case), Material(glow)], turned[i])
             cuff = wrist[i] + 0.25 * (elbow[i] - wrist[i])
             arm = Shapes.capsules([wrist[i], cuff], [cuff, elbow[i]], [0.024, 0.034], [skin, Material(sleeve)])
@@ -273,14 +274,6 @@ class Touch:
         depth += 0.002 * self._grain(_SPECKLE, t_ns, (*DEPTH_SENSOR, 1))
         lost = np.array([self._rng(_HOLES, int(t)).random((*DEPTH_SENSOR, 1)) < 0.02 for t in t_ns])
         return np.where(lost, 0.0, depth)
-
-
-def _placed(act: Round, u: Floats) -> tuple[Floats, Floats, Floats]:
-    """Joints (n, 21, 3), wrist (n, 3) and axes (n, 3, 3) of the hand above the table: it goes where the phone goes."""
-    wrist, axes, joints = act.hand(u)
-    place, turned = act.phone(u)
-    moved = joints @ turned.swapaxes(-1, -2) + place[:, None]
-    return moved, (turned @ wrist[..., None])[..., 0] + place, turned @ axes
 
 
 def _towards(own: Floats) -> tuple[Floats, Floats]:
