@@ -267,7 +267,7 @@ def capfingerid() -> TrainConfig:
         "capfingerid",
         {"capfingerid": 1.0},
         model_for("capfingerid", encoders={"capacitance": {"size": [27, 15]}}),
-        steps=800,
+        steps=2400,
         slots=6,
         folds=5,
         validation=0.1,
