@@ -8,9 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.moment import StreamWindow
-from backend.serve.align import HOP_NS, Aligner, Closed, Grouping, GroupKey
+from backend.serve.align import HOP_NS, Aligner, Closed, Grouping, GroupKey, _delay_s
+from backend.serve.config import ServeConfig
 from backend.serve.ingest import Accepted, Receipt, Sender
 from broker.messages import Status, StreamInfo
+from broker.modalities import MODALITIES
+from edge.sender import DEFAULT_TIMING, RoundTrip
 
 KEY = GroupKey("s", "home")
 
@@ -361,6 +364,16 @@ def test_a_lateness_beyond_the_longest_wait_counts():
     bench.window("a", 0)
     for slot in range(1, 120):
         assert bench.wait(0.4) + bench.window("a", 100 + slot) == []
+
+
+def test_a_group_that_waits_for_what_is_behind_acknowledges_before_its_devices_send_again():
+    """Before a device has measured anything, the first moment of its group waits for a gps of another one."""
+    longest_s = max(
+        _delay_s(StreamInfo(row.name, row.name, "", (), row.rate, row.window_s, row.hop_s), HOP_NS / 1e9)
+        for row in MODALITIES.values()
+    )
+    assert longest_s == 3.0
+    assert RoundTrip(DEFAULT_TIMING).timeout_s > ServeConfig().lateness_s + longest_s
 
 
 def test_a_grid_that_fits_no_slot_is_told_once(caplog: pytest.LogCaptureFixture):
