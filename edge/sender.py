@@ -34,10 +34,11 @@ _LOOK_S = 0.5  # how soon a reconnect is noticed when nothing else happens
 class Timing:
     """Retransmission timeouts in seconds: before anything is measured, the shortest and the longest.
 
+    The first one is longer than a moment waits for a gps in the group, 4 s, for its windows are acknowledged no sooner.
     A person is told once frames have waited for `silence_s` for their acknowledgement, then at twice that and so on.
     """
 
-    first_s: float = 3.0
+    first_s: float = 5.0
     least_s: float = 1.0
     most_s: float = 30.0
     silence_s: float = 30.0

@@ -1,5 +1,6 @@
 """Moments depend on event time, never on the order of arrival."""
 
+import dataclasses
 import random
 from collections.abc import Callable
 
@@ -8,11 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.moment import StreamWindow
-from backend.serve.align import HOP_NS, Aligner, Closed, Grouping, GroupKey
+from backend.serve.align import HOP_NS, Aligner, Closed, Grouping, GroupKey, _delay_s
+from backend.serve.config import ServeConfig
 from backend.serve.ingest import Accepted, Receipt, Sender
 from broker.messages import Status, StreamInfo
+from broker.modalities import MODALITIES
+from edge.sender import DEFAULT_TIMING, RoundTrip
 
 KEY = GroupKey("s", "home")
+MOTION = StreamInfo("imu", "imu", "wrist", (), 50.0, 1.0, 0.5)
+GPS = StreamInfo("gps", "gps", "pocket", (), 5.0, 1.0, 0.5)  # its windows come 3 s after their end
 
 
 class Bench:
@@ -40,13 +46,11 @@ class Bench:
         self.seq = 0
 
     def online(self, device: str, *streams: str) -> list[Closed]:
-        infos = tuple(StreamInfo(name, "imu", "wrist", (), 50.0, 1.0, 0.5) for name in streams or ("imu",))
+        infos = tuple(dataclasses.replace(MOTION, name=name) for name in streams or ("imu",))
         return self.aligner.status("s", device, Status("online", "e", infos, "0", ""))
 
     def online_with_gps(self, device: str) -> list[Closed]:
-        """Its windows come 3 s after their end."""
-        info = StreamInfo("gps", "gps", "pocket", (), 5.0, 1.0, 0.5)
-        return self.aligner.status("s", device, Status("online", "e", (info,), "0", ""))
+        return self.aligner.status("s", device, Status("online", "e", (GPS,), "0", ""))
 
     def offline(self, device: str) -> list[Closed]:
         return self.aligner.status("s", device, Status("offline", "e", (), "0", ""))
@@ -124,15 +128,17 @@ def test_a_device_that_is_behind_but_delivers_is_waited_for():
     assert shape(closed) == [(slot, ("a/imu", "b/imu"), "complete") for slot in range(60)]
 
 
-def longest_wait(bench: Bench, slots: range, gps_of: Callable[[int], bool] = lambda slot: False) -> tuple[float, set]:
-    """Motion at once and gps 3 s later: how long a moment waits at most, and the moments that have the gps."""
+def longest_wait(
+    bench: Bench, slots: range, gps_of: Callable[[int], bool] = lambda slot: False, behind: int = 6
+) -> tuple[float, set]:
+    """Motion at once and gps 6 slots later: how long a moment waits at most, and the moments that have the gps."""
     opened, waited, fused = {}, [0.0], set()
     for slot in slots:
         closed = bench.wait(0.5)
         opened[slot] = bench.now
         closed += bench.window("a", slot)
-        if gps_of(slot - 6):
-            closed += bench.window("b", slot - 6, "gps")
+        if gps_of(slot - behind):
+            closed += bench.window("b", slot - behind, "gps")
         moments = [one.moment for one in closed if one.moment and one.moment.slot in opened]
         waited += [bench.now - opened[moment.slot] for moment in moments]
         fused |= {moment.slot for moment in moments if len(moment.windows) == 2}
@@ -161,19 +167,73 @@ def test_a_stream_that_is_behind_by_its_nature_and_falls_silent_costs_the_latene
     assert not caplog.records
 
 
-def test_a_longest_wait_below_a_streams_delay_leaves_it_behind():
-    bench = Bench(max_wait_s=1.0)
+@pytest.mark.parametrize("max_wait_s", [1.0, 2.0, 2.5, 3.5])
+def test_a_longest_wait_too_short_for_a_stream_leaves_it_behind_and_costs_the_lateness(
+    max_wait_s: float, caplog: pytest.LogCaptureFixture
+):
+    bench = Bench(max_wait_s=max_wait_s)
     bench.online("a"), bench.online_with_gps("b")
-    assert longest_wait(bench, range(100, 160), lambda slot: slot >= 100) == (1.0, set())
+    longest_wait(bench, range(100, 110), lambda slot: slot >= 100)  # it is waited for as any stream
+    assert longest_wait(bench, range(110, 160), lambda slot: True) == (1.0, set())
+    (record,) = caplog.records
+    assert "'s/b/gps': 11 windows running came too late" in record.message
+    assert f"up to 3 s after their end, and max_wait_s is {max_wait_s:g}" in record.message
+    assert "set it to 4 " in record.message
+    longest_wait(bench, range(160, 200), lambda slot: True, behind=20)
+    assert ["check clock" in record.message or "--now" in record.message for record in caplog.records] == [False, True]
+
+
+def test_a_longest_wait_of_a_streams_delay_and_the_lateness_is_enough(caplog: pytest.LogCaptureFixture):
+    bench = Bench(max_wait_s=4.0)
+    bench.online("a"), bench.online_with_gps("b")
+    assert longest_wait(bench, range(100, 160), lambda slot: slot >= 100) == (3.0, set(range(100, 154)))
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("max_wait_s", [4.0, 30.0])
+@pytest.mark.parametrize("later", range(0, 7))
+def test_a_stream_that_is_later_than_the_longest_wait_holds_nothing_and_comes_back(max_wait_s: float, later: int):
+    """Its moments close when they have waited for long, so its windows are just behind what has closed."""
+    bench, behind = Bench(max_wait_s=max_wait_s), round(2 * max_wait_s) + later
+    bench.online("a"), bench.online_with_gps("b")
+    longest_wait(bench, range(100, 300), lambda slot: True, behind)
+    assert longest_wait(bench, range(300, 500), lambda slot: True, behind) == (1.0, set())
+    longest_wait(bench, range(500, 510), lambda slot: True)
+    assert longest_wait(bench, range(510, 600), lambda slot: True) == (3.0, set(range(510, 594)))
+
+
+def test_a_stream_that_is_behind_comes_back_though_a_clock_of_its_group_is_ahead():
+    """10 s ahead is a device whose moments wait for the other one's motion; the gps is 2.5 s behind that."""
+    bench = Bench()
+    bench.online("a"), bench.aligner.status("s", "b", Status("online", "e", (MOTION, GPS), "0", ""))
+    fused = set()
+    for slot in range(100, 300):
+        closed = bench.wait(0.5) + bench.window("a", slot + 20)
+        if not 150 <= slot < 200:
+            closed += bench.window("b", slot - 5, "gps")
+        closed += bench.window("b", slot)
+        fused |= {one.moment.slot for one in closed if one.moment and len(one.moment.windows) == 3}
+    assert set(range(120, 145)) | set(range(210, 294)) <= fused
+
+
+@pytest.mark.parametrize(("before", "after", "wait_s"), [("gps", "imu", 1.0), ("imu", "gps", 3.5)])
+def test_a_stream_that_is_announced_as_another_modality_is_waited_for_as_that(before: str, after: str, wait_s: float):
+    bench, infos = Bench(), {"gps": GPS, "imu": dataclasses.replace(MOTION, name="gps")}
+    bench.online("a")
+    for modality in (before, after):
+        bench.aligner.status("s", "b", Status("online", "e", (infos[modality],), "0", ""))
+    bench.window("a", 100), bench.window("b", 100, "gps")
+    bench.window("a", 101), bench.window("a", 110)
+    assert shape(bench.wait(wait_s - 0.1)) == []
+    assert shape(bench.wait(0.6))[0] == (101, ("a/imu",), "watermark")
 
 
 @pytest.mark.parametrize("count", [4, 12, 20])
 def test_a_device_with_many_streams_is_not_stopped_by_one_that_is_behind(count: int):
     """64 frames of a device are on their way at most, and the gps is one of its streams."""
     bench, names = Bench({}), [f"s{i}" for i in range(count)]
-    imu = tuple(StreamInfo(name, "imu", "wrist", (), 50.0, 1.0, 0.5) for name in names)
-    gps = StreamInfo("gps", "gps", "pocket", (), 5.0, 1.0, 0.5)
-    bench.aligner.status("s", "x", Status("online", "e", (*imu, gps), "0", ""))
+    imu = tuple(dataclasses.replace(MOTION, name=name) for name in names)
+    bench.aligner.status("s", "x", Status("online", "e", (*imu, GPS), "0", ""))
     spool, unacknowledged = [], 0
     for slot in range(100, 220):
         closed = bench.wait(0.5)
@@ -361,6 +421,16 @@ def test_a_lateness_beyond_the_longest_wait_counts():
     bench.window("a", 0)
     for slot in range(1, 120):
         assert bench.wait(0.4) + bench.window("a", 100 + slot) == []
+
+
+def test_a_group_that_waits_for_what_is_behind_acknowledges_before_its_devices_send_again():
+    """Before a device has measured anything, the first moment of its group waits for a gps of another one."""
+    longest_s = max(
+        _delay_s(StreamInfo(row.name, row.name, "", (), row.rate, row.window_s, row.hop_s), HOP_NS / 1e9)
+        for row in MODALITIES.values()
+    )
+    assert longest_s == 3.0
+    assert RoundTrip(DEFAULT_TIMING).timeout_s > ServeConfig().lateness_s + longest_s
 
 
 def test_a_grid_that_fits_no_slot_is_told_once(caplog: pytest.LogCaptureFixture):

@@ -39,6 +39,11 @@ _LATE_AGAIN = (
     "raise no event in group {group!r}. Send a recording with `edge replay --now`, or to a site of its own; of a live "
     "device check clock and network"
 )
+_TOO_SHORT = (
+    "{count} windows running came too late for their moment: they come up to {delay_s:g} s after their end, and "
+    "max_wait_s is {max_wait_s:g}; set it to {enough_s:g} or more to have them fused. They are committed and raise no "
+    "event in group {group!r}"
+)
 _TOO_LATE = (
     "a window is {behind_s:.0f} s older than the newest moment decided for group {group!r}: it is committed and raises "
     "no event. So is what a device has kept while it was cut off; a recording is sent with `edge replay --now`, or "
@@ -115,6 +120,7 @@ class _Group:
     closed: int  # newest slot that has closed
     absent: set[str]  # devices of the settings that have not been heard of and may still come
     known: set[str] = field(default_factory=set)  # devices that gave a status, online or offline
+    overdue: bool = False  # whether the newest closed moment had waited too long
     newest: int = -1
     active: float = float("-inf")
     gone: bool = True  # no episode can be going on
@@ -133,10 +139,10 @@ class Aligner:
         closed: newest slot committed of each group, from the store.
         hop_ns: length of a slot.
         lateness_s: how far the newest event time may run ahead of a missing window.
-        max_wait_s: wall time, if longer than the lateness, that a moment waits for a stream that is behind: always, or
-            while it keeps delivering. Replays faster than life need a little of it. It frees a device whose clock is
-            ahead of its group's: its unacknowledged frames fill its sender's window, and none of its own can open that
-            again.
+        max_wait_s: wall time, if longer than the lateness, that a moment waits for a stream that is behind: always (if
+            this is long enough for the stream and the lateness), or while it keeps delivering. Replays faster than life
+            need a little of it. It frees a device whose clock is ahead of its group's: its unacknowledged frames fill
+            its sender's window, and none of its own can open that again.
         idle_s: wall time without any window after which a group's moments close, and it is gone. While one of its
             devices is online, it is gone after `max_wait_s` if that is longer: what the device kept while it was cut
             off would go on where it stopped.
@@ -189,7 +195,7 @@ class Aligner:
             known, now = group.awaited.get(device, {}), self._clock()
             named = {f"{device}/{info.name}": info for info in status.streams}
             group.awaited[device] = {
-                name: known.get(name) or _Awaited(_delay_s(info, self._hop_ns / 1e9), now)
+                name: _Awaited(_delay_s(info, self._hop_ns / 1e9), known[name].heard if name in known else now)
                 for name, info in named.items()
             }
             for name, info in named.items():
@@ -291,7 +297,11 @@ class Aligner:
         if now - max(since, stream.heard) < self._lateness_s:
             return True
         crowded = max(group.held.values(), default=0) >= _CROWD
-        return not crowded and now - stream.heard < min(self._lateness_s + stream.delay_s, self._max_wait_s)
+        return self._can_wait_for(stream) and not crowded and now - stream.heard < self._lateness_s + stream.delay_s
+
+    def _can_wait_for(self, stream: _Awaited) -> bool:
+        """Whether a moment may wait for as long as a stream is behind by its nature; a shorter wait helps nobody."""
+        return self._lateness_s + stream.delay_s <= self._max_wait_s
 
     def _check_grid(self, stream: str, info: StreamInfo) -> None:
         """Say so when a stream announces windows that will not fit the slots."""
@@ -307,18 +317,7 @@ class Aligner:
         """Why a window has no place in any moment, as `Closed.by` says it; None if it has one."""
         stream = f"{key.site}/{window.key}"
         if slot <= group.closed:
-            behind_s = (group.closed - slot) * self._hop_ns / 1e9
-            awaited = group.awaited.get(window.device, {}).get(window.key)
-            delay_s = awaited.delay_s if awaited else 0.0
-            if awaited and behind_s < delay_s:  # it is back, and no further behind than always: it is waited for again
-                awaited.heard = self._clock()
-            if behind_s > self._max_wait_s:  # what is resent after a crash comes late, too, and is no news
-                self._notices.say(stream, "late", _TOO_LATE.format(behind_s=behind_s, group=key.group))
-            elif window.key in group.late or len(group.late) < _MAX_STREAMS:
-                count = group.late[window.key] = group.late.get(window.key, 0) + 1
-                if count >= _MANY_LATE + delay_s * 1e9 / self._hop_ns:
-                    words = _LATE_AGAIN.format(count=count, behind_s=behind_s, group=key.group)
-                    self._notices.say(stream, "late", words)
+            self._note_late(key, group, window, slot)
             return "late"
         if window.key not in group.streams and len(group.streams) >= _MAX_STREAMS:
             self._notices.say(stream, "streams", f"group {key.group!r} has {_MAX_STREAMS} streams and takes no more")
@@ -329,9 +328,34 @@ class Aligner:
             return "twice"
         return None
 
+    def _note_late(self, key: GroupKey, group: _Group, window: StreamWindow, slot: int) -> None:
+        """Whether a late window brings its stream back, and what a person should hear of it."""
+        stream, behind_s = f"{key.site}/{window.key}", (group.closed - slot) * self._hop_ns / 1e9
+        awaited = group.awaited.get(window.device, {}).get(window.key)
+        delay_s = awaited.delay_s if awaited else 0.0
+        too_short = False  # whether it is late by its nature, and the settings leave it behind
+        if awaited and behind_s < delay_s:  # it is back, and no further behind than always
+            too_short = not self._can_wait_for(awaited)
+            if not too_short and not group.overdue:  # what is overdue may have waited for this very stream
+                awaited.heard = self._clock()
+        if not too_short and behind_s > self._max_wait_s:  # a resend after a crash comes late, too, and is no news
+            self._notices.say(stream, "late", _TOO_LATE.format(behind_s=behind_s, group=key.group))
+        elif window.key in group.late or len(group.late) < _MAX_STREAMS:
+            count = group.late[window.key] = group.late.get(window.key, 0) + 1
+            if count >= _MANY_LATE + delay_s * 1e9 / self._hop_ns:
+                words = (_TOO_SHORT if too_short else _LATE_AGAIN).format(
+                    count=count,
+                    behind_s=behind_s,
+                    delay_s=delay_s,
+                    max_wait_s=self._max_wait_s,
+                    enough_s=self._lateness_s + delay_s,
+                    group=key.group,
+                )
+                self._notices.say(stream, "max_wait_s" if too_short else "late", words)
+
     def _finish(self, key: GroupKey, group: _Group, slot: int, by: str) -> Closed:
         gathered = group.open.pop(slot)
-        group.closed = slot
+        group.closed, group.overdue = slot, by == "overdue"
         group.held.subtract(window.device for window in gathered.windows.values())
         windows = tuple(gathered.windows[name] for name in sorted(gathered.windows))
         moment = Moment(key.site, key.group, slot, slot * self._hop_ns, windows)

@@ -3,7 +3,7 @@
 site = "+"                      # one site, or + for all
 checkpoint = "runs/home"        # a folder; left out: the bundled model
 lateness_s = 1.0                # how long a moment waits for a stream that is silent
-max_wait_s = 30.0               # how long a moment waits for a stream that delivers, but is behind
+max_wait_s = 30.0               # how long a moment waits for a stream that delivers, but is behind; 4 for a gps
 idle_s = 5.0                    # silence after which what is open is closed
 tasks = ["event-detection"]     # what is told of all groups; left out: every task that the model knows
 update_s = 10.0                 # an event that goes on is told again this often; 0: never
