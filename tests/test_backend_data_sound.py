@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from backend.data import esc10, fsdd, sound
-from backend.data.files import kept
+from backend.data.kept import kept
 from backend.data.sound import RATE
 from broker.errors import DataError
 
@@ -63,17 +63,43 @@ def test_clips_that_were_used_last_are_not_read_again(tmp_path, monkeypatch):
     assert read == ["3_theo_0.wav", "3_theo_1.wav"]
 
 
+def test_clips_that_are_kept_take_no_more_memory_than_they_may(tmp_path, monkeypatch):
+    """Of long sounds fewer are kept."""
+    monkeypatch.setattr(sound, "_heard", kept(sound.KEPT, 5 * CLIP // 2)(sound.read_sound))
+    write_fsdd(tmp_path / "set", 20)
+    found = fsdd.recordings(tmp_path / "set")
+    tracemalloc.start()
+    try:
+        for one in found:
+            assert len(one.tracks[0].values[:]) == SECONDS * RATE
+        assert tracemalloc.get_traced_memory()[0] < 3 * CLIP
+    finally:
+        tracemalloc.stop()
+
+
+def test_nobody_writes_into_the_sound_that_others_hear(tmp_path):
+    write_fsdd(tmp_path / "set", 1)
+    (one,) = fsdd.recordings(tmp_path / "set")
+    values = one.tracks[0].values
+    with pytest.raises(ValueError, match="read-only"):
+        values[:][:] = 7
+    own = values.astype(np.int16)
+    own[:] = 7
+    assert values[5, 0] != 7
+
+
 def test_sound_travels_to_other_processes_and_a_file_that_changed_is_noticed(tmp_path):
     write_fsdd(tmp_path / "set", 1)
     (one,) = fsdd.recordings(tmp_path / "set")
     again = pickle.loads(pickle.dumps(one))
     for name in ("t", "values"):
         assert np.array_equal(getattr(again.tracks[0], name)[:], getattr(one.tracks[0], name)[:])
-    soundfile.write(tmp_path / "set" / "3_theo_0.wav", np.full(8000 * SECONDS + 8, 0.25), 8000)
-    with pytest.raises(
-        DataError, match=r"3_theo_0\.wav: has become longer since it was first read; read the set again"
-    ):
-        one.tracks[0].values[:1]
+    for change in (8, -8):
+        soundfile.write(tmp_path / "set" / "3_theo_0.wav", np.full(8000 * SECONDS + change, 0.25), 8000)
+        now, before = SECONDS * RATE + 2 * change, SECONDS * RATE
+        message = rf"3_theo_0\.wav: has {now} samples at 16000 Hz and had {before} before; read the set again"
+        with pytest.raises(DataError, match=message):
+            one.tracks[0].values[:1]
     (tmp_path / "set" / "3_theo_0.wav").unlink()
     with pytest.raises(DataError, match=r"3_theo_0\.wav: cannot be opened"):
         again.tracks[0].values[:1]

@@ -1,6 +1,7 @@
 """The encoders of all 12 modalities: their contract, what they see and what they are blind to, and their export."""
 
 import json
+import math
 from functools import cache
 
 import numpy as np
@@ -348,10 +349,16 @@ def test_a_tracker_that_trembles_does_not_hide_where_an_eye_goes():
     assert not short[..., 7:13].any()  # a window that does not reach back so far tells nothing of it
 
 
-@pytest.mark.parametrize("saccades", [[[0.1]], [[-0.1, 0.2]], [[0.1, 0.0]]])
-def test_saccades_are_seconds_and_a_speed(saccades):
-    with pytest.raises(CheckpointError, match=r"saccades has .*; give \[seconds, speed\]"):
+@pytest.mark.parametrize("saccades", [[[0.1]], [0.25, 1.0], 0.25, [["soon", 1.0]], [None]])
+def test_saccades_are_pairs_of_seconds_and_speed(saccades):
+    with pytest.raises(CheckpointError, match=r"encoder of 'gaze': saccades is .*; give pairs of \[seconds, speed\]$"):
         build_encoder("gaze", {"saccades": saccades})
+
+
+@pytest.mark.parametrize("pair", [[-0.1, 0.2], [0.1, 0.0], [math.inf, 0.2], [math.nan, 0.2], [0.1, math.inf]])
+def test_saccades_are_finite(pair):
+    with pytest.raises(CheckpointError, match=r"saccades has \[.*\]; give finite seconds >= 0 and speed > 0"):
+        build_encoder("gaze", {"saccades": [[0.0, 0.25], pair]})
 
 
 def test_joints_are_seen_from_the_pelvis_and_absent_ones_say_nothing():

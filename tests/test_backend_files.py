@@ -12,6 +12,7 @@ import pytest
 from backend.data import files
 from backend.data.camera import Intrinsics, depth_map
 from backend.data.files import ORIGIN, one_a_slot, throughout
+from backend.data.kept import kept
 from backend.data.recording import Recording, Track, Values, sequence
 from broker.errors import DataError
 from edge.clock import SECOND
@@ -71,7 +72,7 @@ def test_what_is_kept_of_a_file_is_forgotten_when_it_changes(tmp_path):
 def test_so_many_results_are_kept_and_each_of_one_version_of_its_file(tmp_path):
     read = []
 
-    @files.kept(2)
+    @kept(2)
     def size(path):
         read.append(path.name)
         return path.stat().st_size
@@ -82,6 +83,46 @@ def test_so_many_results_are_kept_and_each_of_one_version_of_its_file(tmp_path):
     assert read == ["a", "b", "c", "a"]
     (tmp_path / "a").write_bytes(b"more than that")
     assert (size(tmp_path / "a"), read[4:]) == (14, ["a"])
+
+
+def test_results_are_kept_as_far_as_their_arrays_take_so_many_bytes(tmp_path):
+    read = []
+
+    @kept(9, most_bytes=100)
+    def table(path, count):
+        read.append(path.name)
+        return {"name": path.name, "columns": (np.zeros(count, np.uint8), [np.zeros(count, np.uint8)])}
+
+    for name in "abc":
+        (tmp_path / name).touch()
+    for name, count in (("a", 20), ("b", 20), ("a", 20), ("c", 20), ("a", 20), ("b", 20)):
+        table(tmp_path / name, count)
+    assert "".join(read) == "abcb"  # three are too much: the one used least lately has gone
+    assert [table(tmp_path / "c", 51)["name"] for _ in range(2)] == ["c"] * 2
+    assert "".join(read) == "abcbcc"  # alone too much, it is given and not kept
+
+
+def test_what_is_kept_cannot_be_written_into(tmp_path):
+    (tmp_path / "a").touch()
+    alone, first, deep = (np.zeros(3) for _ in range(3))
+    for result in (alone, (first, 1), {"x": [deep]}):
+        assert kept(1)(lambda path, result=result: result)(tmp_path / "a") is result
+    for array in (alone, first, deep):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 7
+
+
+def test_what_is_kept_of_many_files_is_forgotten_when_one_changes(tmp_path):
+    texts = kept(1)(lambda paths: [path.read_text() for path in paths])
+    paths = (tmp_path / "a", tmp_path / "b")
+    for path in paths:
+        path.write_text("one")
+    assert texts(paths) == ["one", "one"] and texts(paths) is texts(paths)
+    paths[1].write_text("other")
+    assert texts(paths) == ["one", "other"]
+    paths[0].unlink()
+    with pytest.raises(DataError, match=r"a: cannot be opened \(No such file"):
+        texts(paths)
 
 
 def test_archives_without_the_array_or_with_objects_are_refused(tmp_path):

@@ -131,6 +131,15 @@ def test_kitti_reads_nothing_until_it_is_used(tmp_path):
         truth.newest(truth.t[50:51] + 1, SECOND)
 
 
+def test_kitti_reads_a_file_again_that_changed(tmp_path):
+    drive, _ = write_drive(tmp_path, 1)
+    (recording,) = kitti.recordings(tmp_path)
+    gps, numbers = of(recording, "gps"), drive / "oxts" / "data" / f"{4:010d}.txt"
+    assert gps.values[4, 3] == 5.0
+    numbers.write_text(numbers.read_text().replace(" 3.0 4.0 ", " 30.0 40.0 "))
+    assert gps.values[4, 3] == 50.0
+
+
 def test_kitti_keeps_the_times_of_numbers_after_a_blank_line(tmp_path):
     drive, _ = write_drive(tmp_path, 1)
     lines = stamps(20)[1].splitlines()

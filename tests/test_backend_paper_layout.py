@@ -1,7 +1,5 @@
 """What the readers of the paper's nine data sets share: arrays read when they are used, labels, rotations, errors."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -18,7 +16,7 @@ from backend.data.paper import (
     touchpose,
 )
 from backend.data.paper.layout import dashed, from_half_angles, turn_rates
-from backend.data.whole import Whole, held, regular
+from backend.data.whole import Whole, regular
 from backend.tasks import TASKS
 from broker.errors import DataError
 from broker.modalities import MODALITIES
@@ -27,7 +25,7 @@ from edge.simulator.geometry import rotation
 SETS = (dip_imu, ego4d_imu, eyemu, kitti, llvip, newer_college, rgbdgaze, samosa, touchpose)
 
 
-def test_whole_arrays_are_read_when_they_are_touched(tmp_path):
+def test_whole_arrays_are_read_when_they_are_touched():
     calls = []
 
     def load():
@@ -44,13 +42,16 @@ def test_whole_arrays_are_read_when_they_are_touched(tmp_path):
     t = regular(4, 50.0)
     assert (t[:] - ORIGIN).tolist() == [0, 20_000_000, 40_000_000, 60_000_000]
     assert np.searchsorted(t, ORIGIN + 30_000_000) == 2
-    path = tmp_path / "f"
-    path.write_text("one")
-    assert held(Path.read_text, path) == "one"
-    path.write_text("other")
-    assert held(Path.read_text, path) == "other"
-    with pytest.raises(DataError, match="cannot be opened"):
-        held(Path.read_text, tmp_path / "g")
+
+
+def test_a_copy_of_a_whole_array_is_its_own():
+    shared = np.arange(6)
+    array = Whole(lambda: shared, (6,), shared.dtype)
+    for copy in (array.astype(shared.dtype), np.array(array), np.array(array, np.float32)):
+        copy[:] = 7
+    assert shared.tolist() == list(range(6))
+    for same in (array.astype(shared.dtype, copy=False), np.asarray(array)):
+        assert np.shares_memory(same, shared)
 
 
 def test_labels_and_rotations():

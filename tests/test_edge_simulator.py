@@ -11,7 +11,7 @@ import pytest
 from broker.errors import ConfigError
 from edge.facts import facts
 from edge.sensors import Reading
-from edge.simulator import ACTIVITIES, ACTIVITY, EVENT, EVENTS, Flaws, Scene
+from edge.simulator import ACTIVITIES, ACTIVITY, EVENT, EVENTS, SCENES, Flaws, Scene
 from edge.simulator.body import GRAVITY
 from edge.windows import SECOND, Stream, cut
 
@@ -226,3 +226,15 @@ def test_values_lost_and_added_do_not_depend_on_chunks():
 def test_what_cannot_be_simulated_is_an_error(make):
     with pytest.raises(ConfigError, match="simulator"):
         make()
+
+
+@pytest.mark.parametrize("placement", ["wrist", "pocket", "chest"])
+def test_a_clock_that_was_never_set_shows_a_person_too(placement):
+    """It begins in 1970, with the round that none is before, and goes on into the next one."""
+    values = Scene(3).imu(placement, times(33.0, start=0))
+    assert np.isfinite(values).all() and np.abs(np.diff(values[3150:], axis=0)).max() < 1.0
+
+
+@pytest.mark.parametrize("scene", ["home", "drive"])
+def test_a_clock_that_was_never_set_hears_something_too(scene):
+    assert SCENES[scene](3).audio(0, 1600).any()

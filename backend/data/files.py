@@ -20,13 +20,14 @@ import zlib
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache, partial, wraps
+from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from backend.data.kept import kept
 from backend.data.recording import Segments, Track
 from broker.errors import DataError
 from broker.modalities import FEATURES
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Array = NDArray[Any]
-T = TypeVar("T")
-Version = tuple[int, int]
-"""When a file was changed (ns), and its size: what is kept of a file is of one version of it."""
 
 ORIGIN = 1_767_225_600 * SECOND
 """When a recording starts that carries no time: 2026-01-01 00:00 UTC, ns, on the grid of windows."""
@@ -78,35 +76,6 @@ class Origin:
 def natural(path: Path) -> tuple[tuple[int, str], ...]:
     """A key that sorts numbers in names by value."""
     return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name))
-
-
-def version(path: Path) -> Version:
-    """The version of a file that is there now. Raises DataError where it is missing."""
-    try:
-        about = path.stat()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be opened ({error.strerror}); is the set complete?") from None
-    return about.st_mtime_ns, about.st_size
-
-
-def kept(most: int) -> Callable[[Callable[[Path], T]], Callable[[Path], T]]:
-    """Decorate `read(path)`: what it gave of the `most` files read last is given again while those files stay the same.
-
-    What is given is shared: nobody may write into it.
-    """
-
-    def keeping(read: Callable[[Path], T]) -> Callable[[Path], T]:
-        @lru_cache(maxsize=most)
-        def of_version(path: Path, version: Version) -> T:
-            return read(path)
-
-        @wraps(read)
-        def again(path: Path) -> T:
-            return of_version(path, version(path))
-
-        return again
-
-    return keeping
 
 
 NUMBERS = "biuf"
@@ -213,13 +182,9 @@ class Unpacked:
         self.file.close()
 
 
+@kept(_UNPACKED)
 def unpacked(path: Path, name: str) -> Unpacked:
     """An array of an npz file, unpacked into TMPDIR; the file is gone as soon as nobody holds it."""
-    return _unpacked(path, name, version(path))
-
-
-@lru_cache(maxsize=_UNPACKED)
-def _unpacked(path: Path, name: str, version: Version) -> Unpacked:
     with _opened(path) as archive, _member(path, archive, name) as stream:
         try:
             file = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as what is returned)
@@ -266,8 +231,8 @@ def _member(path: Path, archive: zipfile.ZipFile, name: str) -> IO[bytes]:
 
 def _header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Shape, whether in Fortran order, and type; the stream then stands at the first number."""
-    version = np.lib.format.read_magic(stream)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    layout = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if layout == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read(stream)
     if dtype.hasobject:
         raise ValueError("it holds Python objects, which are not loaded")

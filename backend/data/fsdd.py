@@ -43,5 +43,5 @@ def digit(recording: Recording) -> int:
 
 
 def _recording(path: Path, speaker: str) -> Recording:
-    count = max(len(read_sound(path)), RATE)
-    return Recording(path.stem, SET.name, speaker, (microphone(path, count, ORIGIN),), {})
+    track = microphone(path, len(read_sound(path)), ORIGIN, least=RATE)
+    return Recording(path.stem, SET.name, speaker, (track,), {})

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.data.camera import SIZE, Intrinsics, depth_map
-from backend.data.files import ORIGIN, Lazy, Origin, check_shape, kept, one_a_slot, picture_size, pictures, read_npz
+from backend.data.files import ORIGIN, Lazy, Origin, check_shape, one_a_slot, picture_size, pictures, read_npz
+from backend.data.kept import kept
 from backend.data.recording import Recording, Recordings, Track, Values
 from broker.errors import DataError
 from broker.modalities import MODALITIES

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.data.camera import SIZE, Intrinsics, depth_map
-from backend.data.files import Origin, kept, one_a_slot, pictures, read_picture
+from backend.data.files import Origin, one_a_slot, pictures, read_picture
+from backend.data.kept import kept
 from backend.data.recording import Recording, Recordings, Track, Values
 from broker.errors import DataError
 from broker.modalities import MODALITIES

@@ -16,7 +16,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from backend.data.files import kept
+from backend.data.kept import kept
 from backend.data.recording import Track
 from backend.data.whole import regular, whole
 from broker.errors import DataError
@@ -25,8 +25,8 @@ from edge.windows import Stream
 
 RATE = round(MODALITIES["audio"].rate)
 SCALE = MODALITIES["audio"].scale
-KEPT = 512
-"""Clips that are kept: 80 MB of five seconds each."""
+KEPT, KEPT_BYTES = 512, 1 << 28
+"""Clips that are kept, and what they may take: 512 of five seconds are 80 MB, two of an hour 230 MB."""
 
 
 def read_sound(path: Path) -> NDArray[np.int16]:
@@ -44,20 +44,21 @@ def read_sound(path: Path) -> NDArray[np.int16]:
     return np.asarray(np.clip(np.rint(wave_T / SCALE), -32768, 32767)[:, None], np.int16)
 
 
-def microphone(path: Path, count: int, start: int = 0) -> Track:
-    """The sound of a file from `start` (ns) on, as a track of `count` samples: a shorter one lies in the middle of
-    silence.
+def microphone(path: Path, length: int, start: int = 0, least: int = 0) -> Track:
+    """The sound of a file of `length` samples from `start` (ns) on; less than `least` lies in the middle of silence.
+
+    Using it raises DataError where the file has another length by then: its times and labels would be those of another.
     """
-    t, values = regular(count, RATE, start), whole(partial(_padded, path, count), (count, 1), np.int16)
+    count = max(length, least)
+    t, values = regular(count, RATE, start), whole(partial(_padded, path, length, count), (count, 1), np.int16)
     return Track("microphone", Stream("audio", "audio", "room"), t, values, SCALE)
 
 
-_heard = kept(KEPT)(read_sound)
+_heard = kept(KEPT, KEPT_BYTES)(read_sound)
 
 
-def _padded(path: Path, count: int) -> NDArray[np.int16]:
-    values = _heard(path)
-    missing = count - len(values)
-    if missing < 0:
-        raise DataError(f"{path}: has become longer since it was first read; read the set again")
+def _padded(path: Path, length: int, count: int) -> NDArray[np.int16]:
+    values, missing = _heard(path), count - length
+    if len(values) != length:
+        raise DataError(f"{path}: has {len(values)} samples at {RATE} Hz and had {length} before; read the set again")
     return np.pad(values, ((missing // 2, missing - missing // 2), (0, 0))) if missing else values

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.data.files import Origin, kept, one_a_slot, pictures, read_picture
+from backend.data.files import Origin, one_a_slot, pictures, read_picture
+from backend.data.kept import kept
 from backend.data.recording import Recording, Recordings, Track
 from broker.errors import DataError
 from broker.modalities import MODALITIES

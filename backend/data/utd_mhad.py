@@ -38,18 +38,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.data.files import (
-    Lazy,
-    Origin,
-    at_rate,
-    check_rows,
-    check_shape,
-    frames,
-    kept,
-    natural,
-    read_npz,
-    throughout,
-)
+from backend.data.files import Lazy, Origin, at_rate, check_rows, check_shape, frames, natural, read_npz, throughout
+from backend.data.kept import kept
 from backend.data.recording import Recording, Recordings, Track, Values
 from backend.tasks import TASKS
 from backend.tasks.activity import ACTIONS

@@ -1,25 +1,19 @@
 """Series that are read when they are used: arrays that load a file when they are computed with, and forget it.
 
-All streams of a recording may come from one file, one after the other: what a file gave last is held for a moment. This
-module knows nothing of any data set or file format.
+This module knows nothing of any data set or file format. What `load` gives may be shared (`backend.data.kept`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache, partial
-from pathlib import Path
-from typing import Any, TypeVar, cast
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import DTypeLike, NDArray
 
-from backend.data.files import ORIGIN, Version, at_rate, version
-
-HELD = 2
-"""Files whose numbers are held for a moment."""
-T = TypeVar("T")
+from backend.data.files import ORIGIN, at_rate
 
 
 class Whole(NDArrayOperatorsMixin):
@@ -62,10 +56,11 @@ class Whole(NDArrayOperatorsMixin):
 
     def astype(self, dtype: DTypeLike, copy: bool = True) -> NDArray[Any]:
         """All of it as `dtype`, in memory."""
-        return np.asarray(self[:], dtype)
+        found: NDArray[Any] = self[:].astype(dtype, copy=copy)
+        return found
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.asarray(self[:], dtype)
+        return np.array(self[:], dtype, copy=copy)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         plain = [value[:] if isinstance(value, Whole) else value for value in inputs]
@@ -82,13 +77,3 @@ def whole(
 def regular(count: int, rate: float, start: int = ORIGIN) -> Any:
     """(count,) ns of samples at `rate` Hz from `start` on; they take no memory until they are used."""
     return whole(partial(at_rate, count, rate, start), (count,), np.int64)
-
-
-def held(read: Callable[[Path], T], path: Path) -> T:
-    """`read(path)`, or what it gave a moment ago if the file is still the same. `read` is a function of a module."""
-    return cast(T, _held(read, path, version(path)))
-
-
-@lru_cache(maxsize=HELD)
-def _held(read: Callable[[Path], object], path: Path, version: Version) -> object:
-    return read(path)

@@ -7,6 +7,7 @@ are exact in every runtime, however far from the origin. Nothing here knows of m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Unpack
 
@@ -72,10 +73,16 @@ class GazeEncoder(SeriesEncoder):
         dropout: float = 0.15,
         **options: Unpack[EncoderOptions],
     ) -> None:
-        for pair in saccades:
-            if len(pair) != 2 or not pair[0] >= 0 or not pair[1] > 0:
-                raise CheckpointError(f"encoder of 'gaze': saccades has {pair}; give [seconds, speed], of 0 s or more")
-        self.saccades = tuple((float(over_s), float(speed)) for over_s, speed in saccades)
+        try:
+            self.saccades = tuple((float(over_s), float(speed)) for over_s, speed in saccades)
+        except (TypeError, ValueError):
+            raise CheckpointError(
+                f"encoder of 'gaze': saccades is {saccades}; give pairs of [seconds, speed]"
+            ) from None
+        for over_s, speed in self.saccades:
+            if not 0 <= over_s < math.inf or not 0 < speed < math.inf:
+                pair = [over_s, speed]
+                raise CheckpointError(f"encoder of 'gaze': saccades has {pair}; give finite seconds >= 0 and speed > 0")
         super().__init__(width=width, blocks=blocks, dropout=dropout, **options)
 
     def views(self, x_BTC: Tensor) -> tuple[Tensor, Tensor]:

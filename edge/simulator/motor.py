@@ -60,7 +60,8 @@ def _noise(seed: int, number: int, rate: int, points: list[tuple[float, float]])
     """The road's noise, blended over from the block before, so that no block begins with a click."""
     n, fade = round(_BLOCK_S * rate), round(_FADE_S * rate)
     before, now = (
-        shaped_noise(np.random.default_rng([seed, _SOUND, number - back, 1]), n + fade, rate, points) for back in (1, 0)
+        shaped_noise(np.random.default_rng([seed, _SOUND, max(number - back, 0), 1]), n + fade, rate, points)
+        for back in (1, 0)
     )
     share = np.arange(fade) / fade
     blended = now[:n].copy()

@@ -124,7 +124,8 @@ MARGIN_S = 1.0
 @lru_cache(maxsize=64)
 def round_of(seed: int, number: int) -> Round:
     """The round of that number (time since 1970 divided by ROUND_S) of the person of that seed."""
-    before, own, after = (_alone(seed, n) for n in (number - 1, number, number + 1))
+    # The first round of all, which none is before, goes on from one like itself.
+    before, own, after = (_alone(seed, n) for n in (max(number - 1, 0), number, number + 1))
     margin = round(MARGIN_S * NOISE_HZ)
     begun = before.fidgets - (ROUND_S, 0.0, 0.0)
     return replace(

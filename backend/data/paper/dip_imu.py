@@ -28,10 +28,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.data.files import Origin
+from backend.data.kept import kept
 from backend.data.paper import pickles
 from backend.data.paper.layout import CAMERA_AXES, turn_rates
 from backend.data.recording import Recording, Recordings, Track, Values
-from backend.data.whole import held, regular, whole
+from backend.data.whole import regular, whole
 from broker.errors import DataError
 from broker.modalities import JOINTS
 from edge.simulator.geometry import axis_angle, rotation
@@ -96,13 +97,14 @@ def _parts(path: Path, found: Any) -> dict[str, NDArray[Any]]:
     return parts
 
 
+@kept(2)
 def _read(path: Path) -> dict[str, NDArray[Any]]:
     return {name: _parts(path, pickles.load(path))[name] for name in PARTS}
 
 
 def _felt(path: Path, sensor: int) -> NDArray[np.float32]:
     """(n, 9) m/s2, rad/s, rad of one sensor."""
-    parts = held(_read, path)
+    parts = _read(path)
     turn_N33 = parts["imu_ori"][:, sensor].astype(np.float64)
     # A sensor at rest feels what holds it up.
     world_N3 = parts["imu_acc"][:, sensor] + np.array([0.0, GRAVITY, 0.0])
@@ -112,7 +114,7 @@ def _felt(path: Path, sensor: int) -> NDArray[np.float32]:
 
 
 def _joints(path: Path) -> NDArray[np.float32]:
-    return positions(held(_read, path)["gt"]).reshape(-1, len(JOINTS) * 3)
+    return positions(_read(path)["gt"]).reshape(-1, len(JOINTS) * 3)
 
 
 def positions(pose_N72: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -28,9 +28,10 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from backend.data.files import ORIGIN, Origin
+from backend.data.kept import kept
 from backend.data.paper.layout import dashed, gathered, label_index
 from backend.data.recording import Recording, Recordings, Segments, Track
-from backend.data.whole import held, whole
+from backend.data.whole import whole
 from backend.tasks.moments import MOMENTS as TAXONOMY
 from broker.errors import DataError
 from edge.clock import SECOND
@@ -134,6 +135,7 @@ def _segments(moments: list[tuple[float, float, str]], path: Path) -> Segments |
     return Segments(edges, np.array(index, np.int64))
 
 
+@kept(2)
 def _table(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     """(n,) ms in the video, NaN outside of it, and (n, 6) acceleration and turn rate, NaN where missing."""
     try:
@@ -152,14 +154,14 @@ def _table(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
 
 def _order(path: Path, duration: float) -> NDArray[np.int64]:
     """Rows within the video, in order of time."""
-    ms = held(_table, path)[0]
+    ms = _table(path)[0]
     inside = np.flatnonzero((ms >= 0) & (ms <= duration * 1000))
     return inside[np.argsort(ms[inside], kind="stable")]
 
 
 def _times(path: Path, duration: float) -> NDArray[np.int64]:
-    return ORIGIN + np.rint(held(_table, path)[0][_order(path, duration)] * 1e6).astype(np.int64)
+    return ORIGIN + np.rint(_table(path)[0][_order(path, duration)] * 1e6).astype(np.int64)
 
 
 def _values(path: Path, duration: float) -> NDArray[np.float32]:
-    return held(_table, path)[1][_order(path, duration)]
+    return _table(path)[1][_order(path, duration)]

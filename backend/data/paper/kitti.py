@@ -16,7 +16,7 @@ Times are those of the files, taken as UTC. The "person" is the drive. Everythin
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,10 @@ from numpy.typing import NDArray
 from backend.data.camera import SIZE as CAMERA_SIZE
 from backend.data.camera import Intrinsics, depth_map
 from backend.data.files import Lazy, Origin, pictures, read_picture
+from backend.data.kept import kept
 from backend.data.paper.layout import gathered
 from backend.data.recording import Recording, Recordings, Track, Values
-from backend.data.whole import held, whole
+from backend.data.whole import whole
 from backend.tasks import TASKS as ALL_TASKS
 from broker.errors import DataError
 from broker.modalities import MODALITIES as ROWS
@@ -89,7 +90,7 @@ def _recording(drive: Path, maps: dict[int, Path]) -> Recording:
     views, t_view = _stream(drive / CAMERA, "png")
     scans, t_scan = _stream(drive / "velodyne_points", "bin")
     fixes, t_fix = _stream(drive / "oxts", "txt")
-    pinhole = partial(held, _pinhole, drive.parent / "calib_cam_to_cam.txt")
+    pinhole = partial(_pinhole, drive.parent / "calib_cam_to_cam.txt")
     read = partial(read_picture, mode="RGB", size=ROWS["image"].size)
     cameras = Lazy((len(views), *CAMERA_SIZE, 5), np.float32, partial(_camera_rows, pinhole, tuple(views.values())))
     lidar = ROWS["lidar"].size
@@ -162,6 +163,7 @@ def _text(path: Path) -> str:
         raise DataError(f"{path}: cannot be read as text ({error}); get it again") from None
 
 
+@kept(2)
 def _pinhole(path: Path) -> Intrinsics:
     numbers = calibration(path)
     matrix, size = numbers.get("P_rect_02", np.empty(0)), numbers.get("S_rect_02", np.empty(0))
@@ -208,7 +210,7 @@ def depth_truth(path: Path) -> NDArray[np.float32]:
     return depth_map(np.stack([column, row], -1), levels_HW[row, column] * DEPTH_STEP, levels_HW.shape)
 
 
-@lru_cache(maxsize=2)
+@kept(2)
 def _oxts(files: tuple[Path, ...]) -> NDArray[np.float64]:
     """(n, 30)."""
     rows = []

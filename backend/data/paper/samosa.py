@@ -24,10 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.data.files import ORIGIN, Origin
+from backend.data.kept import kept
 from backend.data.paper import pickles
 from backend.data.paper.layout import dashed, from_half_angles, label_index, lasting
 from backend.data.recording import Recording, Recordings, Track
-from backend.data.whole import held, regular, whole
+from backend.data.whole import regular, whole
 from backend.tasks.events import HANDLING
 from broker.errors import DataError
 from broker.modalities import MODALITIES as ROWS
@@ -88,11 +89,14 @@ def _part(path: Path, found: Any, key: str, *cell: int) -> NDArray[Any]:
     return array
 
 
+_trial = kept(2)(pickles.load)
+
+
 def _motion(path: Path) -> NDArray[np.float32]:
-    imu_N9 = _part(path, held(pickles.load, path), "IMU", 9).astype(np.float64)
+    imu_N9 = _part(path, _trial(path), "IMU", 9).astype(np.float64)
     return np.concatenate([imu_N9[:, :6], from_half_angles(imu_N9[:, 6:])], -1).astype(np.float32)
 
 
 def _sound(path: Path, key: str) -> NDArray[np.int16]:
-    audio = _part(path, held(pickles.load, path), key)
+    audio = _part(path, _trial(path), key)
     return np.asarray(np.clip(np.rint(audio), -32768, 32767)[:, None], np.int16)

@@ -26,9 +26,9 @@ from PIL import Image
 
 from backend.data.camera import depth_map
 from backend.data.files import Lazy, Origin, one_a_slot
+from backend.data.kept import kept
 from backend.data.paper import pickles
 from backend.data.recording import Recording, Recordings, Track, Values
-from backend.data.whole import held
 from backend.tasks import TASKS as ALL_TASKS
 from broker.errors import DataError
 from broker.modalities import MODALITIES as ROWS
@@ -52,7 +52,7 @@ def recordings(root: Path) -> Recordings:
     found = []
     for path in SET.files(root):
         groups: dict[tuple[str, ...], list[int]] = {}
-        for row, who in enumerate(zip(*held(_names, path), strict=True)):
+        for row, who in enumerate(zip(*_names(path), strict=True)):
             groups.setdefault(who, []).append(row)
         found += [_recording(path, who, np.array(rows, np.int64)) for who, rows in groups.items()]
     return Recordings(found)
@@ -64,6 +64,7 @@ def _column(path: Path, columns: dict[str, NDArray[Any]], name: str) -> NDArray[
     return columns[name]
 
 
+@kept(2)
 def _names(path: Path) -> list[list[str]]:
     """Who, when and what of each row, as text."""
     columns = pickles.table(path)
@@ -74,6 +75,7 @@ def _name(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float | np.floating) else str(value).lower()
 
 
+@kept(2)
 def _frames(path: Path) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """(n, 41, 72) capacitance 0..1, and depth in levels."""
     columns = pickles.table(path)
@@ -100,7 +102,7 @@ def _recording(path: Path, who: tuple[str, ...], rows: NDArray[np.int64]) -> Rec
 def _capacitance(
     path: Path, rows: NDArray[np.int64], size: tuple[int, int], index: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    frames = held(_frames, path)[0][rows[index]]
+    frames = _frames(path)[0][rows[index]]
     fitted = [np.asarray(Image.fromarray(f).resize((size[1], size[0]), Image.Resampling.BOX)) for f in frames]
     return np.array(fitted, np.float32).reshape(-1, *size, 1)
 
@@ -108,5 +110,5 @@ def _capacitance(
 def _depth(path: Path, rows: NDArray[np.int64], index: NDArray[np.int64]) -> NDArray[np.float32]:
     row, column = np.indices(FRAME)
     pixels = np.stack([column.ravel(), row.ravel()], -1).astype(np.float64)
-    frames = held(_frames, path)[1][rows[index]]
+    frames = _frames(path)[1][rows[index]]
     return np.array([depth_map(pixels, frame.ravel() * LEVEL_M, FRAME) for frame in frames], np.float32)
