@@ -32,21 +32,22 @@ def show(checkpoint: Checkpoint, console: Console) -> None:
 def _tasks(checkpoint: Checkpoint) -> Table:
     table = Table(title="What it decides", title_justify="left", show_lines=True)
     table.add_column("task", no_wrap=True)
-    for column in ("from", "threshold", "answers"):
+    for column in ("from", "asked where there is", "threshold", "answers"):
         table.add_column(column)
     known = set(checkpoint.model.config.modalities)
     for name, task in checkpoint.model.tasks.items():
         senses = ", ".join(sorted(task.modalities & known))
+        needs = ", ".join(str(need) for need in task.needs if need.modality in known) or "any of these"
         if isinstance(task, Classification):
             threshold = f"{checkpoint.thresholds.get(name, task.rule.on):g}"
-            table.add_row(name, senses, threshold, ", ".join(task.labels))
+            table.add_row(name, senses, needs, threshold, ", ".join(task.labels))
         else:
             assert isinstance(task, Regression)
             points = ", ".join(task.points) if len(task.points) <= _MANY else f"{len(task.points)} points"
-            table.add_row(name, senses, "", f"{points}: {', '.join(task.axes)} in {task.unit}")
+            table.add_row(name, senses, needs, "", f"{points}: {', '.join(task.axes)} in {task.unit}")
     for name in checkpoint.model.config.masks:
         mask = MASKS[name]
-        table.add_row(name, mask.modality, "", f"a mask, {mask.finer} times as fine as the frame")
+        table.add_row(name, mask.modality, "any of these", "", f"a mask, {mask.finer} times as fine as the frame")
     return table
 
 

@@ -157,3 +157,25 @@ def _rest(joint: str) -> np.ndarray:
     while j > 0:
         at, j = at + 1.7 * NEUTRAL[j].astype(np.float32), PARENTS[j]
     return at
+
+
+@pytest.mark.parametrize(
+    ("task", "enough", "too_little"),
+    [
+        ("gesture-classification", [("imu", "phone")], [("imu", "wrist"), ("imu", "pocket")]),
+        ("gaze-estimation", [("image", "face")], [("image", "room"), ("imu", "phone"), ("gaze", "head")]),
+        (
+            "pose-estimation",
+            [("imu", "wrist"), ("imu", "ankle"), ("imu", "chest")],
+            [("imu", "wrist"), ("imu", "ankle")],
+        ),
+        ("depth-estimation", [("camera", "car")], [("gps", "car"), ("imu", "car")]),
+        ("3d-reconstruction", [("depth", "above")], [("imu", "wrist")]),
+        ("activity-recognition", [("imu", "wrist")], [("audio", "room")]),
+    ],
+)
+def test_a_task_is_asked_where_something_can_tell(task: str, enough, too_little):
+    """Somebody who walks with a watch makes no gestures with a phone, and looks at no screen."""
+    assert TASKS[task].asks(enough)
+    assert TASKS[task].asks(enough + too_little)
+    assert not TASKS[task].asks(too_little)

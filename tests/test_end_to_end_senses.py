@@ -197,7 +197,7 @@ async def test_a_sense_is_heard_raw_and_as_tokens(modality: str, world: World, f
     await asyncio.gather(*playing)
 
     heard = {kind: await world.told(device) for kind, device in devices.items()}
-    asking = {name for name, task in TASKS.items() if task.asks(frozenset({modality}))}
+    asking = {name for name, task in TASKS.items() if task.asks([(modality, placement)])}
     answers = world.answers(devices["raw"])
     assert {task for task, _ in answers} == asking
     assert {message.task for _, message in heard["raw"]} == asking

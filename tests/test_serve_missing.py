@@ -67,13 +67,13 @@ def answers(name: str, present: list[frozenset[str]]) -> list[dict[str, Answer]]
     return found
 
 
-def streams(name: str) -> dict[str, str]:
-    """Modality of every stream."""
-    return {window.key: window.modality for window in scene(name)[0][0].windows}
+def streams(name: str) -> dict[str, tuple[str, str]]:
+    """Modality and placement of every stream."""
+    return {window.key: (window.modality, window.placement) for window in scene(name)[0][0].windows}
 
 
-def asked(modalities: frozenset[str], before: frozenset[str] = frozenset()) -> set[str]:
-    return {task for task in predictor().tasks if TASKS[task].asks(modalities, before)}
+def asked(present: list[tuple[str, str]], before: frozenset[str] = frozenset()) -> set[str]:
+    return {task for task in predictor().tasks if TASKS[task].asks(present, before)}
 
 
 def check(answer: Answer, task: str, keys: set[str]) -> None:
@@ -111,7 +111,7 @@ def test_any_streams_are_enough_for_the_tasks_that_ask_for_them(name: str, data:
     for i, (told, now) in enumerate(zip(found, present, strict=True)):
         in_context = set().union(*present[max(0, i - depth) : i + 1])
         before = set().union(*present[max(0, i - depth) : i])
-        assert told.keys() == asked(frozenset(keys[key] for key in now), frozenset(keys[key] for key in before))
+        assert told.keys() == asked([keys[key] for key in now], frozenset(keys[key][0] for key in before))
         for task, answer in told.items():
             check(answer, task, in_context)
     i = data.draw(st.integers(1, SLOTS - 1))
@@ -125,7 +125,7 @@ def test_every_stream_alone_and_all_but_any_one(name: str):
     for key in keys:
         for present in (frozenset({key}), frozenset(keys) - {key}):
             for told in answers(name, [present] * SLOTS):
-                assert told.keys() == asked(frozenset(keys[k] for k in present))
+                assert told.keys() == asked([keys[k] for k in present])
                 for task, answer in told.items():
                     check(answer, task, set(present))
 
@@ -160,7 +160,7 @@ def test_a_sensor_that_gives_the_answer_away_and_fails_is_served_as_it_is_evalua
     """It delivers in the first slot alone: as long as a decision would see that, nothing is asked."""
     given = TASKS[task].given_by
     keys = streams(name)
-    there = [frozenset(key for key in keys if keys[key] not in given or i == 0) for i in range(SLOTS)]
+    there = [frozenset(key for key in keys if keys[key][0] not in given or i == 0) for i in range(SLOTS)]
     served = answers(name, there)
     assert [task in told for told in served] == [i > predictor().slots for i in range(SLOTS)]
     moments, rows = scene(name)
@@ -179,7 +179,7 @@ def due(moments: list[Moment]) -> Iterator[tuple[str, str]]:
     told: dict[str, int] = {}
     for i, moment in enumerate(moments):
         before = [window.modality for other in moments[max(0, i - predictor().slots) : i] for window in other.windows]
-        for name in asked(frozenset(window.modality for window in moment.windows), frozenset(before)):
+        for name in asked([(window.modality, window.placement) for window in moment.windows], frozenset(before)):
             task = predictor().tasks[name]
             if isinstance(task, Regression) and moment.t0 - told.get(name, -T0) >= task.rule.every_s * SECOND:
                 told[name] = moment.t0

@@ -58,7 +58,7 @@ def plan(scene: str, model: ModelConfig) -> Plan:
         for source in stage.streams()
         if source[1] in model.modalities and source[1] not in given and (scene != "home" or source[0] in HOME)
     ]
-    sent = frozenset(modality for _, modality, _ in sources)
+    sent = [source[1:] for source in sources]
     tasks = {name: task for name, task in tasks.items() if task.asks(sent)}
     if not tasks:
         raise ConfigError(

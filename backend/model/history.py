@@ -45,9 +45,9 @@ class Context:
     rows: tuple[StreamTokens, ...]
 
     @property
-    def modalities(self) -> frozenset[str]:
-        """Modalities that delivered in the current slot itself."""
-        return frozenset(row.modality for row in self.rows if row.slot == self.slot)
+    def present(self) -> tuple[tuple[str, str], ...]:
+        """Modality and placement of every stream that delivered in the current slot itself."""
+        return tuple((row.modality, row.placement) for row in self.rows if row.slot == self.slot)
 
     @property
     def before(self) -> frozenset[str]:

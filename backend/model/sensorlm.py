@@ -290,7 +290,7 @@ class Predictor:
             gate_BS = outputs.gate[name].cpu().numpy()
             said_B = self._answers(name, task, outputs.heads[name])
             for context, said, gate_S, found in zip(contexts, said_B, gate_BS, answers, strict=True):
-                if not task.asks(context.modalities, context.before):
+                if not task.asks(context.present, context.before):
                     continue
                 weights = _attribution(context, gate_S)
                 if isinstance(task, Classification):

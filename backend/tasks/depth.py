@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from backend.tasks.task import EstimateRule, Floats, Regression
+from backend.tasks.task import EstimateRule, Floats, Need, Regression
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -72,6 +72,7 @@ DEPTH = DepthMap(
     sided=True,
     indivisible=True,
     modalities=frozenset({"image", "camera", "video", "capacitance", "gps", "imu"}),
+    needs=tuple(Need(modality) for modality in ("image", "camera", "video", "capacitance")),
     given_by=frozenset({"depth", "lidar"}),
     points=tuple(f"{row},{column}" for row in range(ROWS) for column in range(COLUMNS)),
     axes=("range",),

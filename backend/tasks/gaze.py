@@ -1,6 +1,6 @@
 """Gaze estimation: where on the screen a person looks."""
 
-from backend.tasks.task import EstimateRule, Regression
+from backend.tasks.task import HELD, EstimateRule, Need, Regression
 
 SCREEN_CM = (6.4, 12.8)
 """Width and height of the phone's screen that normalised gaze refers to (EyeMU's iPhone 12 Pro)."""
@@ -9,6 +9,7 @@ GAZE = Regression(
     name="gaze-estimation",
     sided=True,
     modalities=frozenset({"gaze", "image", "depth", "imu"}),
+    needs=tuple(Need(modality, HELD) for modality in ("gaze", "image", "depth")),
     points=("gaze",),
     axes=("x", "y"),
     unit="cm",

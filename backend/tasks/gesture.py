@@ -1,6 +1,6 @@
 """Gesture classification: what a hand does with a phone, from its motion and from where the eyes are (EyeMU)."""
 
-from backend.tasks.task import Classification, EventRule, both_ways
+from backend.tasks.task import HELD, Classification, EventRule, Need, both_ways
 
 WORDS = {
     "none": "no gesture",
@@ -17,6 +17,7 @@ GESTURE = Classification(
     name="gesture-classification",
     labels=tuple(WORDS),
     modalities=frozenset({"gaze", "imu"}),
+    needs=(Need("gaze", HELD), Need("imu", HELD)),  # a wrist helps, and swings for many reasons
     rule=EventRule(on=0.6, off=0.4, min_windows=1, cooldown_s=0.5),
     metric="accuracy",
     question="Which gesture is made with the phone?",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from backend.tasks.task import EstimateRule, Regression
+from backend.tasks.task import EstimateRule, Need, Regression
 from broker.modalities import JOINTS
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ POSE = Body(
     sided=True,
     indivisible=True,
     modalities=frozenset({"imu", "image", "depth", "video", "thermal", "lidar"}),
+    needs=(*(Need(modality) for modality in ("image", "depth", "video", "thermal", "lidar")), Need("imu", streams=3)),
     given_by=frozenset({"pose"}),
     points=JOINTS,
     axes=("x", "y", "z"),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from backend.tasks.task import EstimateRule, Regression
+from backend.tasks.task import EstimateRule, Need, Regression
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,6 +65,7 @@ RECONSTRUCTION = Joints(
     name="3d-reconstruction",
     sided=True,
     modalities=frozenset({"image", "capacitance", "depth", "imu"}),
+    needs=tuple(Need(modality) for modality in ("image", "capacitance", "depth")),
     given_by=frozenset({"pose"}),
     points=(*HAND, *BODY),
     axes=("x", "y", "z"),

@@ -7,7 +7,7 @@ data sets or MQTT. P is a number of decisions, N of labels, J of points.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Floats = NDArray[np.floating]
+Placed = tuple[str, str]
+"""A stream: its modality and placement."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +47,36 @@ class EstimateRule:
     every_s: float
 
 
+@dataclass(frozen=True)
+class Need:
+    """So many streams of a modality, at one of these placements where there are any, are enough to ask."""
+
+    modality: str
+    placements: frozenset[str] = frozenset()
+    streams: int = 1
+
+    def __str__(self) -> str:
+        where = f" ({' or '.join(sorted(self.placements))})" if self.placements else ""
+        return f"{self.modality}{where}{f' x {self.streams}' if self.streams > 1 else ''}"
+
+    def met(self, present: Sequence[Placed]) -> bool:
+        """Whether these are among what delivered."""
+        there = [at for modality, at in present if modality == self.modality and at in (self.placements or {at})]
+        return len(there) >= self.streams
+
+
+HELD = frozenset({"hand", "phone", "screen", "face"})
+"""Placements of what belongs to a phone in a hand: its motion, and the eyes that look at it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """What both kinds have.
 
-    `modalities`: a decision is made only for a moment in which at least one of them delivered. `given_by`: modalities
-    that hold the answer; where one is among what a decision may see, in the moment or before it, nothing is asked, in
-    training and in serving alike. `metric` is the key of
-    the headline in reports. `indivisible`: the head answers for all outputs or none. `sided`: seen in a mirror the
+    `modalities`: those that help; a decision is made only for a moment in which one of them delivered, or, where there
+    are `needs`, one of these is met. `given_by`: modalities that hold the answer; where one is among what a decision
+    may see, in the moment or before it, nothing is asked, in training and in serving alike. `metric` is the key of the
+    headline in reports. `indivisible`: the head answers for all outputs or none. `sided`: seen in a mirror the
     answer is another, and nobody knows which: training mirrors nothing.
     """
 
@@ -60,13 +84,19 @@ class Task:
     modalities: frozenset[str]
     metric: str
     question: str
+    needs: tuple[Need, ...] = ()
     given_by: frozenset[str] = frozenset()
     sided: bool = False
     indivisible: bool = False
 
-    def asks(self, present: frozenset[str], before: frozenset[str] = frozenset()) -> bool:
-        """Whether there is something to decide for a moment in which, and before which, these modalities delivered."""
-        return bool(present & self.modalities) and not (present | before) & self.given_by
+    def asks(self, present: Sequence[Placed], before: frozenset[str] = frozenset()) -> bool:
+        """Whether there is something to decide for a moment in which these streams, and before which these modalities,
+        delivered.
+        """
+        found = {modality for modality, _ in present}
+        if (found | before) & self.given_by:
+            return False
+        return any(need.met(present) for need in self.needs) if self.needs else bool(found & self.modalities)
 
     @property
     def outputs(self) -> tuple[str, ...]:
