@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from backend.cli import app
 from backend.data import DATASETS, Recording, Recordings, Segments, Track, Values, synthetic
 from backend.data.draw_frames import seen
-from backend.data.files import one_a_slot
+from backend.data.files import ORIGIN, SLOT, one_a_slot
 from backend.data.inspect import inspect, read, simulated
 from backend.data.pictures import _rows as rows_of
 from backend.data.pictures import draw
@@ -52,26 +52,79 @@ def watch(unit=9.81, seconds=20, person="a", **changes):
     return Recording(**{**about, "labels": {"activity-recognition": Segments(edges, index)}, **changes})
 
 
+def blocks(output):
+    """What the list says of each set, by name and by what each line begins with."""
+    told = {}
+    for line in output.splitlines():
+        if not line.startswith(" "):
+            told[line] = {}
+        else:
+            what, said = line.split(maxsplit=1)
+            told[list(told)[-1]][what] = said
+    return told
+
+
 def test_the_list_has_every_set_and_where_it_is_obtained():
     done = call("list")
     assert done.exit_code == 0
     for name, row in DATASETS.items():
-        assert name in done.output
+        told = blocks(done.output)[name]
         assert bool(row.address) == (name not in SIMULATED), f"{name}: a recorded set has an address"
-        assert not row.address or row.address.split(" ")[0][:40] in done.output
+        assert told["from"] == (row.address or "generated when used")
+        assert told["senses"] == ", ".join(row.modalities)
+        assert told["licence"] == row.licence
+        assert told["tasks"] == (", ".join(row.tasks) or "none")
+        assert told.get("masks", "") == ", ".join(row.masks)
+
+
+@pytest.mark.parametrize("columns", ["20", "80"])
+def test_the_list_is_whole_in_a_pipe_and_breaks_no_word_on_a_terminal(columns, monkeypatch):
+    """Cells were cut to "modalit…" and addresses broken into pieces of ten characters."""
+    piped = CliRunner().invoke(app, ["data", "list"], env={"COLUMNS": columns}).output
+    assert piped == call("list").output
+    monkeypatch.setattr("rich.console.Console.is_terminal", True)
+    narrow = CliRunner().invoke(app, ["data", "list"], env={"COLUMNS": columns, "TERM": "dumb"}).output
+    assert narrow != piped
+    assert narrow.split() == piped.split()
+
+
+def test_reading_is_told_at_once_and_how_far_it_is(tmp_path):
+    small_sets.written(tmp_path, "fsdd")
+    told = call("check", "fsdd", "--root", tmp_path).stderr.splitlines()
+    assert told[0] == f"reading fsdd in {tmp_path} ..."
+    assert told[-1] == "fsdd 2/2 recordings"
+    shown = call("show", "fsdd", "--root", tmp_path, "--out", tmp_path / "a.png").stderr.splitlines()
+    assert shown[0] == told[0]
+
+
+def test_rows_that_have_no_time_are_told_in_rows(tmp_path):
+    small_sets.written(tmp_path, "htad")
+    whole = call("check", "htad", "--root", tmp_path)
+    count = len(read("htad", tmp_path))
+    assert f"htad: {count} recordings of" in whole.output
+    assert f", {count} rows without time in all;" in whole.output
+    assert f"note: {count} rows carry no time" in whole.output
+
+
+def test_every_set_whose_reader_makes_up_times_by_slots_says_so(tmp_path):
+    for name in small_sets.SETS:
+        small_sets.written(tmp_path, name)
+        for recording in read(name, tmp_path):
+            rows = max((one.t for one in recording.tracks), key=len)
+            by_slot = rows[0] - ORIGIN in {SLOT, SLOT + SLOT // 2} and bool((np.diff(rows) == SLOT).all())
+            assert recording.untimed == by_slot, recording.name
 
 
 def test_the_list_says_what_is_there(tmp_path):
     small_sets.written(tmp_path, "fsdd")
     (small_sets.written(tmp_path, "eyemu_gaze") / "p00.npz").write_bytes(b"PK no zip")
-    lines = call("list", "--root", tmp_path).output.splitlines()
-    (fsdd,) = [line for line in lines if " fsdd " in line]
-    assert "2 recordings of 2 speakers, 3 s in all" in fsdd
-    (absent,) = [line for line in lines if " utd_mhad " in line]
-    assert "not there; https://personal.utdallas.edu" in absent
-    assert any(line.startswith("eyemu_gaze: ") and "p00.npz: cannot be read as npz" in line for line in lines)
-    (home,) = [line for line in lines if " synthetic " in line]
-    assert "64 recordings of 64 seeds, 4096 s in all, generated" in home
+    told = blocks(call("list", "--root", tmp_path).output)
+    assert told["fsdd"]["there"] == "2 recordings of 2 speakers, 3 s in all"
+    assert told["utd_mhad"]["there"] == "no"
+    assert told["utd_mhad"]["from"].startswith("https://personal.utdallas.edu")
+    assert told["eyemu_gaze"]["there"].startswith("cannot be read: ")
+    assert "p00.npz: cannot be read as npz" in told["eyemu_gaze"]["there"]
+    assert told["synthetic"]["there"] == "64 recordings of 64 seeds, 4,096 s in all, generated"
 
 
 @pytest.mark.parametrize("name", DATASETS)
@@ -368,9 +421,9 @@ def test_simulated_scenes_are_drawn(name, tmp_path):
 
 @pytest.mark.parametrize("name", RECORDED)
 def test_recorded_sets_are_drawn(name, data_dir, tmp_path):
-    done = call("show", name, "--root", data_dir, "--out", tmp_path / "p" / "a.png")
+    done = call("show", name, "--root", data_dir, "--out", tmp_path / "a.png")
     assert done.exception is None, done.exception
-    width, height = size(tmp_path / "p" / "a.png")
+    width, height = size(tmp_path / "a.png")
     assert width == 1100
     assert 200 < height < 2000
 
@@ -437,10 +490,12 @@ def test_a_recording_and_a_time_are_chosen(tmp_path):
         (("--recording", "nobody"), "--recording nobody: fsdd has none of that name; it has 3_theo_0, 7_anna_12"),
         (("--at", "77"), "--at 77: 3_theo_0 lasts from 0 to 1.000 s"),
         (("--out", tmp_path / "a.jpg"), "give a name that ends in .png"),
+        (("--out", tmp_path / "none" / "a.png"), f"there is no folder {tmp_path / 'none'}; make it"),
     ):
         error = call("show", "fsdd", "--root", tmp_path, "--out", out, *more).exception
         assert isinstance(error, ConfigError)
         assert wanted in str(error)
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_sample_is_about_the_time_asked_for():

@@ -122,7 +122,7 @@ class Recording:
 
     `person` is whose data it is: the unit that splits keep together and that intervals are drawn over (for sound
     clips: the source recording). `fold` is the publishers' own fold, where there is one. `masks` has a row for each
-    frame of the track that they are drawn from.
+    frame of the track that they are drawn from. `untimed`: rows have an order and no time, and are put one a slot.
     """
 
     name: str
@@ -132,6 +132,7 @@ class Recording:
     labels: Mapping[str, Segments | Values]
     fold: int | None = None
     masks: Mapping[str, Drawn] = field(default_factory=dict)
+    untimed: bool = False
 
 
 class Recordings(list[Recording]):
