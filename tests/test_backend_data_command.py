@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 from typer.testing import CliRunner
@@ -16,7 +17,7 @@ from backend.data.inspect import inspect, read, simulated
 from backend.data.pictures import _rows as rows_of
 from backend.data.pictures import draw
 from backend.data.plausible import MODALITY_RULES
-from backend.data.sample import SPAN_S, sample
+from backend.data.sample import SPAN_S, WIDTH, sample
 from backend.tasks import TASKS
 from broker.errors import ConfigError, DataError
 from broker.modalities import JOINTS, READABLE
@@ -102,8 +103,8 @@ def test_rows_that_have_no_time_are_told_in_rows(tmp_path):
     whole = call("check", "htad", "--root", tmp_path)
     count = len(read("htad", tmp_path))
     assert f"htad: {count} recordings of" in whole.output
-    assert f", {count} rows without time in all;" in whole.output
-    assert f"note: {count} rows carry no time" in whole.output
+    assert f", {count} rows in all;" in whole.output
+    assert f"note: {count} rows are put one a slot" in whole.output
 
 
 def test_every_set_whose_reader_makes_up_times_by_slots_says_so(tmp_path):
@@ -459,7 +460,7 @@ def test_a_recording_of_a_single_row_is_drawn_by_name_and_with_its_label(tmp_pat
     (label,) = drawn["activity-recognition (label)"]
     label_index = int(recording.labels["activity-recognition"].index[0])
     assert [text.get_text() for text in label.texts] == [TASKS["activity-recognition"].outputs[label_index]]
-    assert [bar.get_width() for bar in label.patches] == [0.5]
+    assert [bar.get_width() for bar in label.patches] == [1.0]
     (phone,), (bracelet,) = (
         drawn[f"{device}/features: features at {at}"] for device, at in (("phone", "room"), ("bracelet", "wrist"))
     )
@@ -478,6 +479,66 @@ def test_a_single_sample_of_a_series_has_a_marker_and_a_label():
     assert [line.get_marker() for line in acceleration.lines[:3]] == ["."] * 3
     low, high = acceleration.get_xlim()
     assert low < 0 < high
+
+
+def test_names_of_labels_stay_within_the_picture():
+    """A label of half a second at an edge was cut to "NDING_UP"."""
+    whole = watch(seconds=8)
+    start, end = (int(whole.tracks[0].t[i]) for i in (0, -1))
+    edges = np.array([start, start + SECOND // 10, end - SECOND // 10, end])
+    index = np.array(
+        [TASKS["activity-recognition"].outputs.index(label) for label in ("STANDING_UP", "SEATED", "WALKING")]
+    )
+    of, drawn = fills(replace(whole, labels={"activity-recognition": Segments(edges, index)}))
+    (strip,) = drawn["activity-recognition (label)"]
+    figure = strip.figure.figure
+    figure.set_size_inches(WIDTH, 1)
+    canvas = FigureCanvasAgg(figure)
+    for text in strip.texts:
+        box = text.get_window_extent(canvas.get_renderer()).transformed(strip.transData.inverted())
+        assert of.passed(of.low) <= box.x0 < box.x1 <= of.passed(of.high), text.get_text()
+
+
+def test_titles_have_a_date_where_recordings_have_one():
+    whole = watch()
+    shifts = {"2022-07-11 10:06:17 UTC": 1_657_533_977 - 1, "its start": ORIGIN // SECOND - 1}
+    for told, shift in shifts.items():
+        moved = replace(whole.tracks[0], t=whole.tracks[0].t + shift * SECOND)
+        assert sample(replace(whole, tracks=(moved,), labels={}), 10.0).when() == f"6.0 to 14.0 s from {told}"
+
+
+def test_rows_without_seconds_are_drawn_by_number():
+    masks = np.zeros((40, 40, 48), np.uint8)
+    masks[:, :10] = 1
+    recording = replace(touched(masks), untimed=True)
+    assert sample(recording, 20).when() == "rows 12 to 28, in rows and no seconds"
+    with pytest.raises(ConfigError, match="--at 40: a has rows 0 to 39"):
+        sample(recording, 40)
+    _, drawn = fills(recording)
+    frames = drawn["panel/capacitance: capacitance at table; outlined in cyan: contact-mask"]
+    truth = drawn["contact-mask (truth); white is contact"]
+    assert [axes.get_title() for axes in truth] == [axes.get_title() for axes in frames[: len(truth)]]
+    assert all(axes.get_title().startswith("row ") for axes in truth)
+    assert all(np.array_equal(axes.images[0].get_array(), masks[0]) for axes in truth)
+
+
+def test_every_line_is_named_and_numbers_without_a_unit_have_none():
+    gaze = track("gaze", np.random.default_rng(0).random((300, 28)), 30)
+    _, drawn = fills(Recording("r", "s", "p", (gaze,), {}))
+    of_screen, further = drawn["d/gaze: gaze at room"]
+    assert (of_screen.get_ylabel(), further.get_ylabel()) == ("share of the screen", "further channels")
+    assert [text.get_text() for text in further.get_legend().get_texts()] == [str(i) for i in range(3, 29)]
+    features = track("features", np.ones((20, 1, 1, 12)), 2)
+    _, drawn = fills(Recording("r", "s", "p", (features,), {}))
+    (numbers,) = drawn["d/features: features at room"]
+    assert numbers.get_ylabel() == ""
+    assert [text.get_text() for text in numbers.get_legend().get_texts()] == list(READABLE["features"].channels[:12])
+
+
+def test_the_colours_of_a_film_that_no_camera_took_are_explained(tmp_path):
+    small_sets.written(tmp_path, "utd_mhad")
+    titles = [row.title for row in rows_of(sample(read("utd_mhad", tmp_path)[0]))]
+    assert any(title.startswith("kinect/film: video at room; no camera's colours: red is how near") for title in titles)
 
 
 def test_a_recording_and_a_time_are_chosen(tmp_path):

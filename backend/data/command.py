@@ -93,7 +93,7 @@ def _held(found: Holding, unit: str) -> str:
     """In words: recordings, whom they are of, and how long all of them last, or how many rows they have."""
     recordings = f"{found.recordings:,} recording{'' if found.recordings == 1 else 's'}"
     people = f"{found.people:,} {unit if found.people == 1 else _plural(unit)}"
-    rows = f"{found.rows:,} row{'' if found.rows == 1 else 's'} without time"
+    rows = f"{found.rows:,} row{'' if found.rows == 1 else 's'}"
     seconds = f"{found.seconds:,.0f} s" if found.seconds >= 1 else f"{found.seconds:.1f} s"
     lengths = [seconds] * bool(found.seconds or not found.rows) + [rows] * bool(found.rows)
     return f"{recordings} of {people}, {' and '.join(lengths)} in all"
@@ -215,7 +215,12 @@ def show(
     out: Annotated[Path, typer.Option(help="the picture, PNG", dir_okay=False)],
     root: Root = None,
     recording: Annotated[str | None, typer.Option(help="name of the recording; default: the first")] = None,
-    at: Annotated[float | None, typer.Option(help="seconds from its start; default: where labels change most")] = None,
+    at: Annotated[
+        float | None,
+        typer.Option(
+            help="s from its start, or a row's number where axes are in rows; default: where labels change most"
+        ),
+    ] = None,
 ) -> None:
     """Draw a sample of a set: every stream, the labels and the truth, side by side."""
     from rich.console import Console

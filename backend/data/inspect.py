@@ -229,7 +229,9 @@ def inspect(name: str, recordings: Recordings, done: Callable[[], object] = lamb
     held = holding(recording for recording in recordings if all(len(track.t) for track in recording.tracks))
     notes = [line for modality, sense in senses.items() for line in _notable(modality, sense, row)]
     if held.rows:
-        notes.append(f"{held.rows:,} rows carry no time and are put one a slot, {SLOT / SECOND:g} s: no seconds, no Hz")
+        notes.append(
+            f"{held.rows:,} rows are put one a slot of {SLOT / SECOND:g} s, whatever their times: no seconds, no Hz"
+        )
     report = Report(
         name, held, senses, truths, drawings, short, recordings.skipped, recordings.left_out, problems, notes
     )
