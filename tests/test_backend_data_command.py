@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 from typer.testing import CliRunner
@@ -11,12 +12,12 @@ from typer.testing import CliRunner
 from backend.cli import app
 from backend.data import DATASETS, Recording, Recordings, Segments, Track, Values, synthetic
 from backend.data.draw_frames import seen
-from backend.data.files import one_a_slot
+from backend.data.files import ORIGIN, SLOT, one_a_slot
 from backend.data.inspect import inspect, read, simulated
 from backend.data.pictures import _rows as rows_of
 from backend.data.pictures import draw
 from backend.data.plausible import MODALITY_RULES
-from backend.data.sample import SPAN_S, sample
+from backend.data.sample import SPAN_S, WIDTH, sample
 from backend.tasks import TASKS
 from broker.errors import ConfigError, DataError
 from broker.modalities import JOINTS, READABLE
@@ -52,26 +53,79 @@ def watch(unit=9.81, seconds=20, person="a", **changes):
     return Recording(**{**about, "labels": {"activity-recognition": Segments(edges, index)}, **changes})
 
 
+def blocks(output):
+    """What the list says of each set, by name and by what each line begins with."""
+    told = {}
+    for line in output.splitlines():
+        if not line.startswith(" "):
+            told[line] = {}
+        else:
+            what, said = line.split(maxsplit=1)
+            told[list(told)[-1]][what] = said
+    return told
+
+
 def test_the_list_has_every_set_and_where_it_is_obtained():
     done = call("list")
     assert done.exit_code == 0
     for name, row in DATASETS.items():
-        assert name in done.output
+        told = blocks(done.output)[name]
         assert bool(row.address) == (name not in SIMULATED), f"{name}: a recorded set has an address"
-        assert not row.address or row.address.split(" ")[0][:40] in done.output
+        assert told["from"] == (row.address or "generated when used")
+        assert told["senses"] == ", ".join(row.modalities)
+        assert told["licence"] == row.licence
+        assert told["tasks"] == (", ".join(row.tasks) or "none")
+        assert told.get("masks", "") == ", ".join(row.masks)
+
+
+@pytest.mark.parametrize("columns", ["20", "80"])
+def test_the_list_is_whole_in_a_pipe_and_breaks_no_word_on_a_terminal(columns, monkeypatch):
+    """Cells were cut to "modalit…" and addresses broken into pieces of ten characters."""
+    piped = CliRunner().invoke(app, ["data", "list"], env={"COLUMNS": columns}).output
+    assert piped == call("list").output
+    monkeypatch.setattr("rich.console.Console.is_terminal", True)
+    narrow = CliRunner().invoke(app, ["data", "list"], env={"COLUMNS": columns, "TERM": "dumb"}).output
+    assert narrow != piped
+    assert narrow.split() == piped.split()
+
+
+def test_reading_is_told_at_once_and_how_far_it_is(tmp_path):
+    small_sets.written(tmp_path, "fsdd")
+    told = call("check", "fsdd", "--root", tmp_path).stderr.splitlines()
+    assert told[0] == f"reading fsdd in {tmp_path} ..."
+    assert told[-1] == "fsdd 2/2 recordings"
+    shown = call("show", "fsdd", "--root", tmp_path, "--out", tmp_path / "a.png").stderr.splitlines()
+    assert shown[0] == told[0]
+
+
+def test_rows_that_have_no_time_are_told_in_rows(tmp_path):
+    small_sets.written(tmp_path, "htad")
+    whole = call("check", "htad", "--root", tmp_path)
+    count = len(read("htad", tmp_path))
+    assert f"htad: {count} recordings of" in whole.output
+    assert f", {count} rows in all;" in whole.output
+    assert f"note: {count} rows are put one a slot" in whole.output
+
+
+def test_every_set_whose_reader_makes_up_times_by_slots_says_so(tmp_path):
+    for name in small_sets.SETS:
+        small_sets.written(tmp_path, name)
+        for recording in read(name, tmp_path):
+            rows = max((one.t for one in recording.tracks), key=len)
+            by_slot = rows[0] - ORIGIN in {SLOT, SLOT + SLOT // 2} and bool((np.diff(rows) == SLOT).all())
+            assert recording.untimed == by_slot, recording.name
 
 
 def test_the_list_says_what_is_there(tmp_path):
     small_sets.written(tmp_path, "fsdd")
     (small_sets.written(tmp_path, "eyemu_gaze") / "p00.npz").write_bytes(b"PK no zip")
-    lines = call("list", "--root", tmp_path).output.splitlines()
-    (fsdd,) = [line for line in lines if " fsdd " in line]
-    assert "2 recordings of 2 speakers, 3 s in all" in fsdd
-    (absent,) = [line for line in lines if " utd_mhad " in line]
-    assert "not there; https://personal.utdallas.edu" in absent
-    assert any(line.startswith("eyemu_gaze: ") and "p00.npz: cannot be read as npz" in line for line in lines)
-    (home,) = [line for line in lines if " synthetic " in line]
-    assert "64 recordings of 64 seeds, 4096 s in all, generated" in home
+    told = blocks(call("list", "--root", tmp_path).output)
+    assert told["fsdd"]["there"] == "2 recordings of 2 speakers, 3 s in all"
+    assert told["utd_mhad"]["there"] == "no"
+    assert told["utd_mhad"]["from"].startswith("https://personal.utdallas.edu")
+    assert told["eyemu_gaze"]["there"].startswith("cannot be read: ")
+    assert "p00.npz: cannot be read as npz" in told["eyemu_gaze"]["there"]
+    assert told["synthetic"]["there"] == "64 recordings of 64 seeds, 4,096 s in all, generated"
 
 
 @pytest.mark.parametrize("name", DATASETS)
@@ -368,9 +422,9 @@ def test_simulated_scenes_are_drawn(name, tmp_path):
 
 @pytest.mark.parametrize("name", RECORDED)
 def test_recorded_sets_are_drawn(name, data_dir, tmp_path):
-    done = call("show", name, "--root", data_dir, "--out", tmp_path / "p" / "a.png")
+    done = call("show", name, "--root", data_dir, "--out", tmp_path / "a.png")
     assert done.exception is None, done.exception
-    width, height = size(tmp_path / "p" / "a.png")
+    width, height = size(tmp_path / "a.png")
     assert width == 1100
     assert 200 < height < 2000
 
@@ -406,7 +460,7 @@ def test_a_recording_of_a_single_row_is_drawn_by_name_and_with_its_label(tmp_pat
     (label,) = drawn["activity-recognition (label)"]
     label_index = int(recording.labels["activity-recognition"].index[0])
     assert [text.get_text() for text in label.texts] == [TASKS["activity-recognition"].outputs[label_index]]
-    assert [bar.get_width() for bar in label.patches] == [0.5]
+    assert [bar.get_width() for bar in label.patches] == [1.0]
     (phone,), (bracelet,) = (
         drawn[f"{device}/features: features at {at}"] for device, at in (("phone", "room"), ("bracelet", "wrist"))
     )
@@ -427,6 +481,66 @@ def test_a_single_sample_of_a_series_has_a_marker_and_a_label():
     assert low < 0 < high
 
 
+def test_names_of_labels_stay_within_the_picture():
+    """A label of half a second at an edge was cut to "NDING_UP"."""
+    whole = watch(seconds=8)
+    start, end = (int(whole.tracks[0].t[i]) for i in (0, -1))
+    edges = np.array([start, start + SECOND // 10, end - SECOND // 10, end])
+    index = np.array(
+        [TASKS["activity-recognition"].outputs.index(label) for label in ("STANDING_UP", "SEATED", "WALKING")]
+    )
+    of, drawn = fills(replace(whole, labels={"activity-recognition": Segments(edges, index)}))
+    (strip,) = drawn["activity-recognition (label)"]
+    figure = strip.figure.figure
+    figure.set_size_inches(WIDTH, 1)
+    canvas = FigureCanvasAgg(figure)
+    for text in strip.texts:
+        box = text.get_window_extent(canvas.get_renderer()).transformed(strip.transData.inverted())
+        assert of.passed(of.low) <= box.x0 < box.x1 <= of.passed(of.high), text.get_text()
+
+
+def test_titles_have_a_date_where_recordings_have_one():
+    whole = watch()
+    shifts = {"2022-07-11 10:06:17 UTC": 1_657_533_977 - 1, "its start": ORIGIN // SECOND - 1}
+    for told, shift in shifts.items():
+        moved = replace(whole.tracks[0], t=whole.tracks[0].t + shift * SECOND)
+        assert sample(replace(whole, tracks=(moved,), labels={}), 10.0).when() == f"6.0 to 14.0 s from {told}"
+
+
+def test_rows_without_seconds_are_drawn_by_number():
+    masks = np.zeros((40, 40, 48), np.uint8)
+    masks[:, :10] = 1
+    recording = replace(touched(masks), untimed=True)
+    assert sample(recording, 20).when() == "rows 12 to 28, in rows and no seconds"
+    with pytest.raises(ConfigError, match="--at 40: a has rows 0 to 39"):
+        sample(recording, 40)
+    _, drawn = fills(recording)
+    frames = drawn["panel/capacitance: capacitance at table; outlined in cyan: contact-mask"]
+    truth = drawn["contact-mask (truth); white is contact"]
+    assert [axes.get_title() for axes in truth] == [axes.get_title() for axes in frames[: len(truth)]]
+    assert all(axes.get_title().startswith("row ") for axes in truth)
+    assert all(np.array_equal(axes.images[0].get_array(), masks[0]) for axes in truth)
+
+
+def test_every_line_is_named_and_numbers_without_a_unit_have_none():
+    gaze = track("gaze", np.random.default_rng(0).random((300, 28)), 30)
+    _, drawn = fills(Recording("r", "s", "p", (gaze,), {}))
+    of_screen, further = drawn["d/gaze: gaze at room"]
+    assert (of_screen.get_ylabel(), further.get_ylabel()) == ("share of the screen", "further channels")
+    assert [text.get_text() for text in further.get_legend().get_texts()] == [str(i) for i in range(3, 29)]
+    features = track("features", np.ones((20, 1, 1, 12)), 2)
+    _, drawn = fills(Recording("r", "s", "p", (features,), {}))
+    (numbers,) = drawn["d/features: features at room"]
+    assert numbers.get_ylabel() == ""
+    assert [text.get_text() for text in numbers.get_legend().get_texts()] == list(READABLE["features"].channels[:12])
+
+
+def test_the_colours_of_a_film_that_no_camera_took_are_explained(tmp_path):
+    small_sets.written(tmp_path, "utd_mhad")
+    titles = [row.title for row in rows_of(sample(read("utd_mhad", tmp_path)[0]))]
+    assert any(title.startswith("kinect/film: video at room; no camera's colours: red is how near") for title in titles)
+
+
 def test_a_recording_and_a_time_are_chosen(tmp_path):
     small_sets.written(tmp_path, "fsdd")
     out = tmp_path / "a.png"
@@ -437,10 +551,12 @@ def test_a_recording_and_a_time_are_chosen(tmp_path):
         (("--recording", "nobody"), "--recording nobody: fsdd has none of that name; it has 3_theo_0, 7_anna_12"),
         (("--at", "77"), "--at 77: 3_theo_0 lasts from 0 to 1.000 s"),
         (("--out", tmp_path / "a.jpg"), "give a name that ends in .png"),
+        (("--out", tmp_path / "none" / "a.png"), f"there is no folder {tmp_path / 'none'}; make it"),
     ):
         error = call("show", "fsdd", "--root", tmp_path, "--out", out, *more).exception
         assert isinstance(error, ConfigError)
         assert wanted in str(error)
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_sample_is_about_the_time_asked_for():

@@ -70,6 +70,12 @@ def test_what_was_skipped_is_in_the_report(tmp_path):
     }
 
 
+def test_a_set_that_nothing_is_measured_by_says_so(tmp_path):
+    """The error was "the checkpoint has none of its tasks ()"."""
+    with pytest.raises(DataError, match="fsdd: has no task to be measured by; choose one of synthetic, "):
+        examine("fsdd", tmp_path, Checkpoint(SensorModel(ModelConfig(("imu",), (ACTIVITY,))).eval()))
+
+
 def test_labels_that_a_checkpoint_does_not_know_are_named(tmp_path):
     recordings = read(written(tmp_path, "utd_mhad"), "utd_mhad")
     torch.manual_seed(0)

@@ -59,7 +59,7 @@ def _person(path: Path) -> list[Recording]:
         stream = Stream("capacitance", "capacitance", "table", size=SIZE)
         track = Track("panel", stream, one_a_slot(last - first), image, SCALE)
         masks = {CONTACT.name: _contact(path, first, last)}
-        found.append(Recording(f"{path.stem}_{session}", SET.name, path.stem, (track,), {}, masks=masks))
+        found.append(Recording(f"{path.stem}_{session}", SET.name, path.stem, (track,), {}, masks=masks, untimed=True))
     return found
 
 

@@ -5,6 +5,8 @@ Heavy imports stand inside the commands, so that `backend --help` answers at onc
 
 from __future__ import annotations
 
+import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,53 +37,66 @@ def list_(
     ] = None,
 ) -> None:
     """List the data sets: what they measure and teach, under which licence, and where they are."""
-    from rich.box import SIMPLE
     from rich.console import Console
-    from rich.table import Table
 
     from backend.data import DATASETS
 
-    table = Table(
-        "set", "modalities", "tasks", "licence", "obtained from" if root is None else f"under {root}", box=SIMPLE
-    )
-    table.columns[0].no_wrap = table.columns[2].no_wrap = True
-    table.columns[4].overflow = "fold"  # an address is to be copied, whole
-    damaged = []
-    for name, row in DATASETS.items():
-        where, error = (row.address or "generated when used", "") if root is None else _found(name, root)
-        damaged += [error] if error else []
-        table.add_row(name, ", ".join(row.modalities), "\n".join((*row.tasks, *row.masks)) or "-", row.licence, where)
     console = Console()
-    console.print(table)
+    # A block of lines a set, not a table: cells would be cut, and an address is to be copied whole. Lines are wrapped
+    # between words on a terminal, and whole in a pipe, for grep.
+    width = console.width if console.is_terminal else sys.maxsize
+    for name, row in DATASETS.items():
+        lines = {
+            "senses": ", ".join(row.modalities),
+            "tasks": ", ".join(row.tasks) or "none",
+            "masks": ", ".join(row.masks),
+            "licence": row.licence,
+            "from": row.address or "generated when used",
+            "there": "" if root is None else _found(name, root),
+        }
+        block = [_wrapped(f"  {what:<9}{said}", 11, width) for what, said in lines.items() if said]
+        console.print("\n".join((name, *block)), soft_wrap=True, highlight=False, markup=False)
     if root is not None:
         told = "What recordings are of, people or what stands for them, is what training and tests never share."
-        console.print(told, soft_wrap=True, highlight=False)
-    for error in damaged:
-        console.print(error, soft_wrap=True, highlight=False, markup=False)
+        console.print(_wrapped(told, 0, width), soft_wrap=True, highlight=False)
 
 
-def _found(name: str, root: Path) -> tuple[str, str]:
-    """What is there of a set, or where it is obtained; and what is wrong with it."""
+def _wrapped(text: str, indent: int, width: int) -> str:
+    """Lines of at most `width` where words allow, those after the first indented. No word is broken."""
+    left = text[:indent]
+    return textwrap.fill(
+        text[indent:],
+        width,
+        initial_indent=left,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _found(name: str, root: Path) -> str:
+    """What is there of a set, and what is wrong with it."""
     from backend.data import DATASETS
     from backend.data.inspect import holding, is_there, simulated
     from broker.errors import DataError
 
     row = DATASETS[name]
     if not row.address:
-        return _held(simulated(name), row.unit) + ", generated", ""
+        return _held(simulated(name), row.unit) + ", generated"
     try:
-        return _held(holding(row.read(root)), row.unit), ""
+        return _held(holding(row.read(root)), row.unit)
     except DataError as error:
-        if is_there(name, root):
-            return "cannot be read, see below", f"{name}: {error}"
-        return f"not there; {row.address}", ""
+        return f"cannot be read: {error}" if is_there(name, root) else "no"
 
 
 def _held(found: Holding, unit: str) -> str:
-    """In words: recordings, whom they are of, and how long all of them last."""
-    recordings = f"{found.recordings} recording{'' if found.recordings == 1 else 's'}"
-    people = f"{found.people} {unit if found.people == 1 else _plural(unit)}"
-    return f"{recordings} of {people}, {found.seconds:.0f} s in all"
+    """In words: recordings, whom they are of, and how long all of them last, or how many rows they have."""
+    recordings = f"{found.recordings:,} recording{'' if found.recordings == 1 else 's'}"
+    people = f"{found.people:,} {unit if found.people == 1 else _plural(unit)}"
+    rows = f"{found.rows:,} row{'' if found.rows == 1 else 's'}"
+    seconds = f"{found.seconds:,.0f} s" if found.seconds >= 1 else f"{found.seconds:.1f} s"
+    lengths = [seconds] * bool(found.seconds or not found.rows) + [rows] * bool(found.rows)
+    return f"{recordings} of {people}, {' and '.join(lengths)} in all"
 
 
 def _plural(unit: str) -> str:
@@ -92,22 +107,20 @@ def _plural(unit: str) -> str:
 def check(name: Name, root: Root = None) -> None:
     """Read a whole set and say whether it is whole and in its units. The status is 1 where something is wrong."""
     from rich.console import Console
-    from rich.progress import Progress
 
+    from backend.data.aloud import counted
     from backend.data.inspect import dataset, inspect, read
 
-    console = Console()
-    recordings = read(name, root)
-    errors = Console(stderr=True)
-    with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
-        bar = progress.add_task(name, total=len(recordings))
-        report = inspect(name, recordings, lambda: progress.advance(bar))
+    console, errors = Console(), Console(stderr=True)
+    recordings = read(name, root, errors)
+    with counted(name, len(recordings), errors) as done:
+        report = inspect(name, recordings, done)
     row = dataset(name)
     console.print(f"{name}: {_held(report.holding, row.unit)}; {row.licence}", highlight=False, soft_wrap=True)
     if report.short:
-        console.print(f"{report.short} recordings are shorter than a window", highlight=False)
+        console.print(f"{report.short:,} recordings are shorter than a window", highlight=False)
     if report.left_out:
-        told = f"{len(report.left_out)} are left out, as the set's reader means to, the first: {report.left_out[0]}"
+        told = f"{len(report.left_out):,} are left out, as the set's reader means to, the first: {report.left_out[0]}"
         console.print(told, highlight=False, soft_wrap=True, markup=False)
     for table in (_senses(report), _numbers(report), _truths(report)):
         if table.rows:
@@ -135,14 +148,14 @@ def _senses(report: Report) -> Table:
         row = READABLE[modality]
         table.add_row(
             modality,
-            str(sense.streams),
-            f"{sense.seconds:.0f}",
-            str(sense.samples),
-            str(sense.windows),
+            f"{sense.streams:,}",
+            f"{sense.seconds:,.0f}",
+            f"{sense.samples:,}",
+            f"{sense.windows:,}",
             sense.hertz(),
             f"{row.min_rate:g}..{row.max_rate:g}",
             f"{100 * sense.missing / max(sense.numbers, 1):.3g} %",
-            f"{sense.pauses} ({sense.paused_s:.0f} s)" if sense.pauses else "0",
+            f"{sense.pauses:,} ({sense.paused_s:,.0f} s)" if sense.pauses else "0",
         )
     return table
 
@@ -202,20 +215,28 @@ def show(
     out: Annotated[Path, typer.Option(help="the picture, PNG", dir_okay=False)],
     root: Root = None,
     recording: Annotated[str | None, typer.Option(help="name of the recording; default: the first")] = None,
-    at: Annotated[float | None, typer.Option(help="seconds from its start; default: where labels change most")] = None,
+    at: Annotated[
+        float | None,
+        typer.Option(
+            help="s from its start, or a row's number where axes are in rows; default: where labels change most"
+        ),
+    ] = None,
 ) -> None:
     """Draw a sample of a set: every stream, the labels and the truth, side by side."""
+    from rich.console import Console
+
     from backend.data.inspect import read
     from backend.data.pictures import draw
     from broker.errors import ConfigError
 
     if out.suffix.lower() != ".png":
         raise ConfigError(f"--out {out}: the picture is a PNG; give a name that ends in .png")
-    found = read(name, root)
+    if not out.parent.is_dir():
+        raise ConfigError(f"--out {out}: there is no folder {out.parent}; make it, or name one that is there")
+    found = read(name, root, Console(stderr=True))
     chosen = next((one for one in found if recording in (None, one.name)), None)
     if chosen is None:
         names = ", ".join(one.name for one in found[:5])
         raise ConfigError(f"--recording {recording}: {name} has none of that name; it has {names} ...")
-    out.parent.mkdir(parents=True, exist_ok=True)
     draw(chosen, out, at)
     typer.echo(f"{out}: {chosen.name}")

@@ -1,7 +1,7 @@
 """Drawings of what is seen at one moment: pictures, maps of depth, warmth and touch, scans, and bodies.
 
 What is known of joints lies over the frames that see them, for which this module knows the focal lengths of three data
-sets' cameras; else it knows how a modality looks and no data set.
+sets' cameras, and what the colours of one set's film are; else it knows how a modality looks and no data set.
 
 K is a number of moments, H and W of rows and columns, J of joints.
 """
@@ -37,14 +37,35 @@ SIDES = {
 }  # fmt: skip
 """Colours of bones by what their joint's name begins with."""
 COLOURS = {"depth": "viridis", "thermal": "inferno", "capacitance": "magma", "lidar": "viridis"}
+FILMS = {"utd_mhad": "no camera's colours: red is how near, up to a metre, green the person's outline"}
+"""What the colours of a film are that is none of a camera, by data set."""
 Skeleton = tuple[list[Floats | None], Sequence[tuple[int, int]], Sequence[str]]
 
 
 def frames(of: Sample, track: Track) -> Iterator[Row]:
-    """Frames at the moments, of a track (n, H, W, C)."""
+    """Frames at the moments, of a track (n, H, W, C), and the masks that are drawn from them."""
     height, width = track.values.shape[1] * _stretch(track), track.values.shape[2]
     tall = min(3.0, 0.75 + 0.95 * (WIDTH - 1) / MOMENTS * height / width)
-    yield Row(tall, about(track), partial(_strip_of_frames, of, track))
+    drawn = [f"outlined in cyan: {name}" for name in _masks(of, track)]
+    film = [FILMS[of.recording.dataset]] if track.stream.modality == "video" and of.recording.dataset in FILMS else []
+    yield Row(tall, "; ".join((about(track), *film, *drawn)), partial(_strip_of_frames, of, track))
+    for name in _masks(of, track):
+        yield Row(tall, f"{name} (truth); white is contact", partial(_strip_of_masks, of, track, name))
+
+
+def _masks(of: Sample, track: Track) -> list[str]:
+    """Kinds of masks that are drawn from a track's frames."""
+    return [name for name in of.recording.masks if MASKS[name].modality == track.stream.modality]
+
+
+def _strip_of_masks(of: Sample, track: Track, name: str, band: SubFigure) -> None:
+    t = np.asarray(track.t)
+    panels = band.subplots(1, len(of.moments), squeeze=False)[0]
+    for axes, row, taken in zip(panels, of.newest(t), of.shown(t), strict=True):
+        if row is not None:
+            mask = of.recording.masks[name][np.array([row])][0]
+            axes.imshow(mask, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        stamp(of, axes, int(taken))
 
 
 def _strip_of_frames(of: Sample, track: Track, band: SubFigure) -> None:
@@ -61,7 +82,7 @@ def _strip_of_frames(of: Sample, track: Track, band: SubFigure) -> None:
             axes.imshow(np.clip(frame[..., :3], 0, 1), interpolation="nearest", aspect=_stretch(track))
         stamp(of, axes, int(taken))
     size = (int(track.values.shape[1]), int(track.values.shape[2]))
-    for drawn in (drawn for name, drawn in of.recording.masks.items() if MASKS[name].modality == modality):
+    for drawn in (of.recording.masks[name] for name in _masks(of, track)):
         for axes, row in zip(panels, rows, strict=True):
             if row is not None and (mask := drawn[np.array([row])][0]).any():
                 down, right = (

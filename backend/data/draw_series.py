@@ -22,8 +22,12 @@ from edge.clock import SECOND
 if TYPE_CHECKING:
     from matplotlib.figure import SubFigure
 
-NAMED = 9
-"""Lines of a series that are named; where there are more, they are drawn thin and without names."""
+FEW = 9
+"""Lines of a series with their names above; where there are more, they are thin and their names beside."""
+LETTERS = 150
+"""Of a label, that fit side by side across the picture."""
+SHARES = {"gaze": "share of the screen"}
+"""What numbers without a unit are shares of."""
 WAVE_POINTS = 3000
 
 
@@ -33,16 +37,19 @@ def strip(of: Sample, name: str, truth: Segments, band: SubFigure) -> None:
 
     axes, task = band.subplots(), TASKS[name]
     assert isinstance(task, Classification)
-    palette, span = colormaps["tab20"], max((of.high - of.low) / SECOND, 1e-3)
+    palette, first, last = colormaps["tab20"], of.passed(of.low), of.passed(of.high)
+    letter = max(last - first, 1e-3) / LETTERS
     for start, end, index in zip(truth.edges[:-1], truth.edges[1:], truth.index, strict=True):
         left, right = max(start, of.low), min(end, of.high)
         if index < 0 or right <= left:
             continue
-        seconds, label = (right - left) / SECOND, task.labels[index]
-        axes.barh(0, seconds, left=of.seconds(left), color=palette(int(index) % 20), edgecolor="white", alpha=0.8)
-        # A name that does not fit stands above its strip.
-        above = 0.0 if seconds / span * 150 > len(label) else 0.75
-        axes.text(of.seconds(left) + seconds / 2, above, label, ha="center", va="center", fontsize=6, clip_on=True)
+        begin, end_, label = of.passed(left), of.passed(right), task.labels[index]
+        axes.barh(0, end_ - begin, left=begin, color=palette(int(index) % 20), edgecolor="white", alpha=0.8)
+        # A name that does not fit stands above its strip, and within the picture where that is at an edge.
+        half = letter * len(label) / 2
+        above = 0.0 if end_ - begin > 2 * half else 0.75
+        middle = min(max((begin + end_) / 2, first + half), last - half)
+        axes.text(middle, above, label, ha="center", va="center", fontsize=6, clip_on=True)
     axes.set_ylim(-0.5, 1.1)
     axes.set_yticks([])
     time_axis(of, axes)
@@ -51,12 +58,15 @@ def strip(of: Sample, name: str, truth: Segments, band: SubFigure) -> None:
 def series(of: Sample, track: Track) -> Iterator[Row]:
     """A panel for each unit, side by side; what comes after the named channels in one of its own."""
     row, (seconds, values) = track.stream.row, cut(of, track)
-    units = dict.fromkeys(row.units)
-    groups = [(unit, [i for i, one in enumerate(row.units) if one == unit]) for unit in units]
-    count = track.values.shape[-1]
-    if count > len(row.units):
-        groups.append(("rad" if row.name == "imu" else "further channels", list(range(len(row.units), count))))
-    yield Row(1.7, about(track), partial(_curves, of, row.channels, groups, seconds, values.reshape(-1, count)))
+    groups = [
+        (SHARES.get(row.name, "") if unit == "1" else unit, [i for i, one in enumerate(row.units) if one == unit])
+        for unit in dict.fromkeys(row.units)
+    ]
+    named, count = len(row.channels), track.values.shape[-1]
+    names = (*row.channels, *(f"{i + 1}" for i in range(named, count)))
+    if count > named:
+        groups.append(("rad" if row.name == "imu" else "further channels", list(range(named, count))))
+    yield Row(1.7, about(track), partial(_curves, of, names, groups, seconds, values.reshape(-1, count)))
 
 
 def _curves(
@@ -67,20 +77,28 @@ def _curves(
     values: Floats,
     band: SubFigure,
 ) -> None:
+    from matplotlib import colormaps
+
     panels = band.subplots(1, len(groups), squeeze=False)[0]
     for axes, (unit, columns) in zip(panels, groups, strict=True):
-        many = len(columns) > NAMED
-        for i in columns:
-            label = None if many or i >= len(names) else names[i]
+        many = len(columns) > FEW
+        palette = colormaps["tab20" if many else "tab10"]
+        for place, i in enumerate(columns):
+            again, colour = divmod(place, palette.N)
             axes.plot(
                 seconds,
                 values[:, i],
-                linewidth=0.4 if many else 0.8,
+                color=palette(colour),
+                linestyle=("-", "--")[again % 2],
+                linewidth=0.6 if many else 0.8,
                 marker="." if len(seconds) < 3 else "",
-                label=label,
+                label=names[i],
             )
         axes.set_ylabel(unit, fontsize="x-small")
-        if any(i < len(names) for i in columns) and not many:
+        if many:
+            beside = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "ncols": -(-len(columns) // FEW)}
+            axes.legend(fontsize=5, handlelength=1.5, columnspacing=0.8, frameon=False, **beside)
+        else:
             axes.legend(fontsize=6, loc="lower right", bbox_to_anchor=(1, 0.97), ncols=3, frameon=False)
         axes.grid(alpha=0.3)
         time_axis(of, axes)
@@ -95,7 +113,7 @@ def features(of: Sample, track: Track) -> Iterator[Row]:
     if len(seconds) == 1:
         yield Row(2.2, about(track), partial(_by_name, names, values_NC[0, there]))
     else:
-        groups = [("1", list(range(len(there))))]
+        groups = [("", list(range(len(there))))]
         yield Row(1.7, about(track), partial(_curves, of, names, groups, seconds, values_NC[:, there]))
 
 
@@ -106,7 +124,6 @@ def _by_name(names: Sequence[str], values: Floats, band: SubFigure) -> None:
     axes.vlines(range(len(names)), 0, values, color="tab:blue", linewidth=0.8)
     axes.plot(values, "o", color="tab:blue", markersize=4)
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=6)
-    axes.set_ylabel("1", fontsize="x-small")
     axes.tick_params(axis="y", labelsize="x-small")
     axes.grid(alpha=0.3)
 

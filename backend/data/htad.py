@@ -70,5 +70,6 @@ def recordings(root: Path) -> Recordings:
             feature_track("bracelet", "wrist", "acc_mean_x", motion[i : i + 1]),
         )
         truth = {TASK.name: throughout(tracks[0].t, TASK.outputs.index(label))}
-        found.append(Recording(f"{label}-{place}", SET.name, f"{label}-block{block}", tracks, truth, block))
+        about = (f"{label}-{place}", SET.name, f"{label}-block{block}")
+        found.append(Recording(*about, tracks, truth, block, untimed=True))
     return Recordings(found)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 
 from backend.data import (
     DATASETS,
@@ -27,6 +28,8 @@ from backend.data import (
     sequence,
     synthetic,
 )
+from backend.data.aloud import read_aloud
+from backend.data.files import SLOT
 from backend.data.plausible import TASK_RULES, Rule, rules
 from backend.data.recording import Masks
 from backend.tasks import MASKS, TASKS, Classification
@@ -46,11 +49,12 @@ ORDER = tuple(READABLE)
 
 @dataclass(frozen=True)
 class Holding:
-    """What is there of a set, in numbers."""
+    """What is there of a set, in numbers: seconds of the recordings that have a time, rows of those that have none."""
 
     recordings: int
     people: int
     seconds: float
+    rows: int = 0
 
 
 @dataclass
@@ -154,13 +158,15 @@ def dataset(name: str) -> Dataset:
     return DATASETS[name]
 
 
-def read(name: str, root: Path | None) -> Recordings:
-    """The recordings of a set. Raises DataError that says where it is obtained if it is not under `root`."""
+def read(name: str, root: Path | None, console: Console | None = None) -> Recordings:
+    """The recordings of a set, of which the console is told. Raises DataError that says where it is obtained if it is
+    not under `root`.
+    """
     row = dataset(name)
     if row.address and root is None:
         raise ConfigError(f"--root: {name} is no simulated set; give its folder or the one above")
     try:
-        return row.read(root or Path())
+        return read_aloud(name, row.read, root, console or Console(quiet=True))
     except DataError as error:
         if is_there(name, root or Path()) or row.address in str(error):
             raise
@@ -174,12 +180,15 @@ def is_there(name: str, root: Path) -> bool:
 
 def holding(recordings: Iterable[Recording]) -> Holding:
     """Counts, and seconds from each recording's first to its last sample."""
-    count, people, seconds = 0, set(), 0.0
+    count, people, seconds, rows = 0, set(), 0.0, 0
     for recording in recordings:
         count += 1
         people.add(recording.person)
-        seconds += lasting(recording)
-    return Holding(count, len(people), seconds)
+        if recording.untimed:
+            rows += max(len(track.t) for track in recording.tracks)
+        else:
+            seconds += lasting(recording)
+    return Holding(count, len(people), seconds, rows)
 
 
 def lasting(recording: Recording) -> float:
@@ -219,6 +228,10 @@ def inspect(name: str, recordings: Recordings, done: Callable[[], object] = lamb
         done()
     held = holding(recording for recording in recordings if all(len(track.t) for track in recording.tracks))
     notes = [line for modality, sense in senses.items() for line in _notable(modality, sense, row)]
+    if held.rows:
+        notes.append(
+            f"{held.rows:,} rows are put one a slot of {SLOT / SECOND:g} s, whatever their times: no seconds, no Hz"
+        )
     report = Report(
         name, held, senses, truths, drawings, short, recordings.skipped, recordings.left_out, problems, notes
     )

@@ -60,7 +60,7 @@ def _moment(path: Path) -> Recording:
         Track("lidar", Stream("lidar", "lidar", "car"), t, _scans([path])),
     )
     truth = depth_map(*project(_points(path), matrices), camera.size)
-    return Recording(name, SET.name, name, tracks, {"depth-estimation": Values(t, truth[None])})
+    return Recording(name, SET.name, name, tracks, {"depth-estimation": Values(t, truth[None])}, untimed=True)
 
 
 def _stretches(paths: list[Path]) -> list[Recording]:

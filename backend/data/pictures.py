@@ -7,35 +7,43 @@ is in `draw_series` and `draw_frames`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from backend.data.draw_frames import JOINT_BONES, JOINTS_3D, POSE_BONES, bodies, depth_truth, frames, lidar, pose
+from backend.data.draw_frames import (
+    JOINT_BONES,
+    JOINTS_3D,
+    POSE_BONES,
+    bodies,
+    depth_truth,
+    frames,
+    lidar,
+    pose,
+)
 from backend.data.draw_series import audio, features, gaze, gps, series, strip
 from backend.data.recording import Recording, Segments, Values
 from backend.data.sample import WIDTH, Row, Sample, sample
 from backend.tasks import TASKS
 from broker.modalities import JOINTS, READABLE
-from edge.clock import SECOND
 
 DPI = 100
 
 
-def draw(recording: Recording, picture: Path, at_s: float | None = None) -> None:
-    """Draw a sample of a recording to a PNG file. Raises ConfigError for a time outside, DataError for damaged data."""
+def draw(recording: Recording, picture: Path, at: float | None = None) -> None:
+    """Draw a sample of a recording to a PNG file, about a time as `sample` takes it.
+
+    Raises ConfigError for a time outside, DataError for damaged data.
+    """
     # Figures without pyplot: no window system is touched and nothing global is left behind.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    of = sample(recording, at_s)
+    of = sample(recording, at)
     rows = list(_rows(of))
     figure = Figure(figsize=(WIDTH, 0.7 + sum(row.height for row in rows)), layout="constrained")
     FigureCanvasAgg(figure)
-    began = datetime.fromtimestamp(of.start / SECOND, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    span = f"{of.seconds(of.low):.1f} to {of.seconds(of.high):.1f} s from"
-    when = f"a single moment, {began}" if of.single else f"{span} {began}"
-    figure.suptitle(f"{recording.dataset}: {recording.name} ({recording.person}), {when}", fontsize="medium")
+    title = f"{recording.dataset}: {recording.name} ({recording.person}), {of.when()}"
+    figure.suptitle(title, fontsize="medium")
     bands = figure.subfigures(len(rows), 1, height_ratios=[row.height for row in rows], squeeze=False)[:, 0]
     for band, row in zip(bands, rows, strict=True):
         band.suptitle(row.title, fontsize="small", x=0.01, ha="left")

@@ -122,7 +122,8 @@ class Recording:
 
     `person` is whose data it is: the unit that splits keep together and that intervals are drawn over (for sound
     clips: the source recording). `fold` is the publishers' own fold, where there is one. `masks` has a row for each
-    frame of the track that they are drawn from.
+    frame of the track that they are drawn from. `untimed`: rows are put one a slot, because they
+    carry no time or are too rare for windows; seconds between them are made up.
     """
 
     name: str
@@ -132,6 +133,7 @@ class Recording:
     labels: Mapping[str, Segments | Values]
     fold: int | None = None
     masks: Mapping[str, Drawn] = field(default_factory=dict)
+    untimed: bool = False
 
 
 class Recordings(list[Recording]):

@@ -54,7 +54,8 @@ def recordings(root: Path) -> Recordings:
         Track("kinect", Stream("depth", "depth", "room"), t, pictures(depth, (*DEPTH, 1), np.uint16, _sampled), 1e-3),
     )
     truth = Values(t, np.stack([_truth(path) for path in depth]))
-    return Recordings([Recording("sequence", SET.name, "sequence", tracks, {"depth-estimation": truth})], skipped)
+    one = Recording("sequence", SET.name, "sequence", tracks, {"depth-estimation": truth}, untimed=True)
+    return Recordings([one], skipped)
 
 
 def _depth_of(path: Path) -> Path:

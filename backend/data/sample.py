@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from backend.data.files import ORIGIN, SLOT
 from backend.data.recording import Recording, Segments, Track
 from broker.errors import ConfigError
 from edge.clock import SECOND
@@ -48,7 +50,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Sample:
-    """What is drawn of a recording: `start` (ns) counts as 0, from `low` to `high` ns, frames at `moments` (K,) ns."""
+    """What is drawn of a recording: `start` (ns) counts as 0, from `low` to `high` ns, frames at `moments` (K,) ns.
+
+    Axes are in seconds; of a recording without time (`Recording.untimed`) in rows, because seconds would be made up.
+    """
 
     recording: Recording
     start: int
@@ -61,9 +66,25 @@ class Sample:
         """Whether the recording is a single moment."""
         return self.low < self.start
 
-    def seconds(self, t: Times | int) -> Any:
-        """Seconds since the recording's start."""
-        return (np.asarray(t, np.int64) - self.start) / SECOND
+    @property
+    def unit(self) -> str:
+        """Of the axes of time: s, or row."""
+        return "row" if self.recording.untimed else "s"
+
+    def passed(self, t: Times | int) -> Any:
+        """Seconds, or rows, since the recording's start."""
+        return (np.asarray(t, np.int64) - self.start) / step(self.recording)
+
+    def when(self) -> str:
+        """What the span is, as a title; with the date, of a recording that has one."""
+        low, high = self.passed(self.low), self.passed(self.high)
+        if self.recording.untimed:
+            return "a single row" if self.single else f"rows {low:.0f} to {high:.0f}, in rows and no seconds"
+        began = datetime.fromtimestamp(self.start / SECOND, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        dateless = any(made_up <= self.start < made_up + SECOND for made_up in (0, ORIGIN))
+        if self.single:
+            return "a single moment" if dateless else f"a single moment, {began}"
+        return f"{low:.1f} to {high:.1f} s from {'its start' if dateless else began}"
 
     def part(self, t: Times) -> slice:
         """The rows within the span, of ascending times."""
@@ -84,8 +105,15 @@ class Sample:
         return np.array([moment if row is None else t[row] for row, moment in zip(rows, self.moments, strict=True)])
 
 
-def sample(recording: Recording, at_s: float | None = None) -> Sample:
-    """What to draw of a recording about a time (seconds from its start), unless told where its labels change most.
+def step(recording: Recording) -> int:
+    """ns of what a recording's time is told in: a second, or a row that has no time."""
+    return SLOT if recording.untimed else SECOND
+
+
+def sample(recording: Recording, at: float | None = None) -> Sample:
+    """What to draw of a recording about a time, unless told where its labels change most.
+
+    `at` is in seconds from its start, or is the number of a row where rows are put one a slot, from 0 on.
 
     Raises ConfigError for a time outside of the recording.
     """
@@ -95,9 +123,11 @@ def sample(recording: Recording, at_s: float | None = None) -> Sample:
     start, end = min(first for first, _ in ends), max(last for _, last in ends)
     length = (end - start) / SECOND
     span = min(SPAN_S, length)
-    middle = _liveliest(recording, start, length, span) if at_s is None else at_s
+    each = step(recording) / SECOND
+    middle = _liveliest(recording, start, length, span) if at is None else at * each
     if not 0 <= middle <= length:
-        raise ConfigError(f"--at {at_s:g}: {recording.name} lasts from 0 to {length:.3f} s")
+        lasts = f"has rows 0 to {length / each:.0f}" if recording.untimed else f"lasts from 0 to {length:.3f} s"
+        raise ConfigError(f"--at {at:g}: {recording.name} {lasts}")
     if not length:
         half = round(MOMENT_S / 2 * SECOND)
         return Sample(recording, start, start - half, start + half, np.array([start]))
@@ -105,6 +135,8 @@ def sample(recording: Recording, at_s: float | None = None) -> Sample:
     high = low + round(span * SECOND)
     count = 1 if span < 0.5 else MOMENTS
     moments = np.linspace(low, high, 2 * count + 1)[1::2] if count > 1 else np.array([high])
+    if recording.untimed:  # between two rows is nothing
+        moments = np.unique(start + np.rint((moments - start) / SLOT) * SLOT)
     return Sample(recording, start, low, high, np.rint(moments).astype(np.int64))
 
 
@@ -120,18 +152,23 @@ def _liveliest(recording: Recording, start: int, length: float, span: float) -> 
 
 
 def time_axis(of: Sample, axes: Axes) -> None:
-    """Seconds of the span, with dashed lines at the moments."""
-    pad = max((of.high - of.low) / SECOND, 0.02) * 0.005
-    axes.set_xlim(of.seconds(of.low) - pad, of.seconds(of.high) + pad)
+    """The span, with dashed lines at the moments."""
+    pad = max(of.passed(of.high) - of.passed(of.low), 0.02) * 0.005
+    axes.set_xlim(of.passed(of.low) - pad, of.passed(of.high) + pad)
+    if of.single:
+        axes.set_xticks([0])
+    else:
+        axes.locator_params(axis="x", integer=of.recording.untimed)
     axes.tick_params(labelsize="x-small")
-    axes.set_xlabel("s", fontsize="x-small", labelpad=0)
+    axes.set_xlabel(of.unit, fontsize="x-small", labelpad=0)
     for moment in of.moments:
-        axes.axvline(of.seconds(int(moment)), color="grey", linewidth=0.6, linestyle="--")
+        axes.axvline(of.passed(int(moment)), color="grey", linewidth=0.6, linestyle="--")
 
 
 def stamp(of: Sample, axes: Axes, moment: int, unit: str = "") -> None:
     """Name a panel by its time (ns), and its axes by their unit."""
-    axes.set_title(f"{of.seconds(moment):.2f} s", fontsize="x-small", pad=2)
+    at = of.passed(moment)
+    axes.set_title(f"row {at:.0f}" if of.recording.untimed else f"{at:.2f} s", fontsize="x-small", pad=2)
     axes.tick_params(labelsize=5, length=1)
     if unit:
         axes.set_xlabel(unit, fontsize=5, labelpad=0)
@@ -152,10 +189,10 @@ def about(track: Track) -> str:
 
 
 def cut(of: Sample, track: Track) -> tuple[Floats, Floats]:
-    """Seconds (n,) and values (n, ...) within the span."""
+    """Seconds or rows (n,), and values (n, ...), within the span."""
     t = np.asarray(track.t)
     part = of.part(t)
-    return of.seconds(t[part]), np.asarray(track.values[part], np.float32) * np.float32(track.scale)
+    return of.passed(t[part]), np.asarray(track.values[part], np.float32) * np.float32(track.scale)
 
 
 def still(track: Track, row: int) -> Floats:

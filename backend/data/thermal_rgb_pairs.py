@@ -68,7 +68,7 @@ def _recording(name: str, paths: list[Path]) -> Recording:
         Track("camera", Stream("image", "image", "room"), t, image, IMAGE.scale),
         Track("camera", Stream("thermal", "thermal", "room"), t, thermal, THERMAL.scale),
     )
-    return Recording(name, SET.name, name, tracks, {})
+    return Recording(name, SET.name, name, tracks, {}, untimed=True)
 
 
 @kept(256)

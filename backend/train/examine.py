@@ -6,7 +6,6 @@ elsewhere); how they are computed is `evaluate` and `scores`.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Sequence as Many
 from functools import partial
@@ -19,7 +18,8 @@ from rich.console import Console
 
 from backend.checkpoint import Checkpoint
 from backend.data import DATASETS, Dataset
-from backend.data.recording import Recording, Recordings, Sequence
+from backend.data.aloud import read_aloud
+from backend.data.recording import Recording, Sequence
 from backend.model.history import StreamTokens
 from backend.model.sensorlm import Predictor
 from backend.tasks import TASKS, Classification
@@ -38,18 +38,12 @@ def find_dataset(name: str) -> Dataset:
     return DATASETS[name]
 
 
-def read_aloud(name: str, read: Callable[[Path], Recordings], root: Path, console: Console) -> Recordings:
-    """The recordings that `read` finds under `root`; the console is told before, and how long it took."""
-    console.print(f"reading {name} in {root} ...", soft_wrap=True)
-    began = time.monotonic()
-    found = read(root)
-    console.print(f"{len(found)} recordings of {name} in {time.monotonic() - began:.1f} s")
-    return found
-
-
 def examine(name: str, root: Path, checkpoint: Checkpoint, console: Console | None = None) -> dict[str, Any]:
     """The report on every recording under `root`, with a word on which people the checkpoint had seen."""
     dataset = find_dataset(name)
+    if not dataset.tasks and not dataset.masks:
+        measured = ", ".join(one for one, row in DATASETS.items() if row.tasks or row.masks)
+        raise DataError(f"{name}: has no task to be measured by; choose one of {measured}")
     recordings = read_aloud(name, dataset.unseen or dataset.read, root, console or Console(quiet=True))
     roles = checkpoint.record.get("people", {}).get(name, {})
     seen, calibrated = set(roles.get("train", [])), set(roles.get("validation", []))
@@ -79,9 +73,11 @@ def examine_recordings(
     known = [t for t in dataset.tasks if t in predictor.tasks]
     tasks = [t for t in known if {*(dataset.tasks[t] or TASKS[t].outputs)} & {*predictor.tasks[t].outputs}]
     if not tasks + masks:
-        lacking = f"knows none of its labels or points of {', '.join(known)}"
         every = ", ".join((*dataset.tasks, *dataset.masks))
-        raise DataError(f"{name}: the checkpoint {lacking if known else f'has none of its tasks ({every})'}")
+        lacking = (
+            f"knows none of its labels or points of {', '.join(known)}" if known else f"has none of its tasks ({every})"
+        )
+        raise DataError(f"{name}: the checkpoint {lacking}")
     whole: set[str] = set()
 
     def cut() -> Iterator[Sequence]:

@@ -20,12 +20,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from backend.checkpoint import Checkpoint, save_checkpoint
 from backend.data import DATASETS, Recordings, Segments
+from backend.data.aloud import read_aloud
 from backend.model.sensorlm import Predictor, SensorModel
 from backend.recipes import SEEDS, TrainConfig, config_from_json
 from backend.tasks import TASKS, Classification
 from backend.train.card import model_card
 from backend.train.evaluate import calibrate
-from backend.train.examine import HEADLINE, examine_recordings, figures, read_aloud, summary
+from backend.train.examine import HEADLINE, examine_recordings, figures, summary
 from backend.train.loop import METRICS, STATE, State, load_state, new_state, run_steps, saved_steps
 from backend.train.pictures import draw_curves, draw_report
 from backend.train.source import Mixture, Source, Split, chances, check_folds, split_all

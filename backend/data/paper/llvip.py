@@ -62,7 +62,7 @@ def _recording(split: str, place: str, pairs: list[tuple[Path, Path]]) -> Record
         Track("camera", Stream("thermal", "thermal", "street"), t, warm, thermal.scale),
         Track("camera", Stream("image", "image", "street"), t, seen, image.scale),
     )
-    return Recording(f"{split}-{place}", NAME, f"place-{place}", tracks, {})
+    return Recording(f"{split}-{place}", NAME, f"place-{place}", tracks, {}, untimed=True)
 
 
 def kelvins(path: Path) -> NDArray[np.uint16]:

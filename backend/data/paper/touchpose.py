@@ -96,7 +96,7 @@ def _recording(path: Path, who: tuple[str, ...], rows: NDArray[np.int64]) -> Rec
     truth: Any = Lazy((len(rows), task.size), np.float32, partial(_depth, path, rows))
     track = Track("panel", Stream("capacitance", "capacitance", "table"), t, frames)
     name = f"{path.stem}-{subject}-{session}-{gesture}"
-    return Recording(name, NAME, f"subject-{subject}", (track,), {task.name: Values(t, truth)})
+    return Recording(name, NAME, f"subject-{subject}", (track,), {task.name: Values(t, truth)}, untimed=True)
 
 
 def _capacitance(
