@@ -109,7 +109,7 @@ def replay(
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Run the command line, and end the process."""
     command.run(app)
 
 

@@ -38,7 +38,7 @@ from edge.simulator import SCENES, Scene
 from edge.sources import SensorSource
 from edge.windows import Stream
 from export import bundle, parity
-from export.__main__ import app
+from export.cli import app
 from export.onnx import to_bytes, to_onnx
 from export.quantize import per_channel
 from tests.serving import senses_checkpoint
