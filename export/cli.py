@@ -40,10 +40,7 @@ def export(
         from export import bundle
         from export.parity import gather
     except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"{error.name} is not installed: pip install 'iotlm[export]' "
-            "(from a clone: .venv/bin/pip install -e '.[export]')"
-        ) from None
+        raise ConfigError(f"{error.name} is not installed: .venv/bin/pip install -e '.[export]' in the clone") from None
 
     *given, out = folders
     checkpoint = load_checkpoint(*given)
