@@ -45,7 +45,9 @@ def sensors() -> None:
         table.add_row(row.sensor, ", ".join(row.modalities), "yes" if row.usable else "no", row.detail)
     console = Console(markup=False, emoji=False, highlight=False)  # the cells are data, with brackets and all
     console.print(table)
-    console.print(f"facts of the device, which any stream may carry (host_facts = true): {host_facts()}")
+    console.print(
+        f"facts of the device, which any stream may carry (host_facts = true): {host_facts()}", soft_wrap=True
+    )
 
 
 @app.command()

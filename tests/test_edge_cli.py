@@ -494,7 +494,7 @@ def test_a_recording_that_was_cut_off_gives_what_is_complete(tmp_path):
         (("run",), "edge.toml: No such file"),
         (("run", "-c", "other.toml"), "other.toml: stream imu: sensor 'nose' is none of simulator"),
         (("run", "-c", "encoder.toml"), "encoder.toml: none.onnx: "),
-        (("run", "-c", "option.toml"), "option.toml: stream imu: "),
+        (("run", "-c", "option.toml"), "option.toml: sensor simulator: unknown option 'sed'"),
         (("record", "a.frames"), "edge.toml: No such file"),
         (("record", "a.frames", "-c", "other.toml", "--seconds", "0"), "--seconds 0: no window is that short"),
     ],

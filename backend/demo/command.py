@@ -23,10 +23,8 @@ def demo(
     seconds: Annotated[float | None, typer.Option(min=1, help="End after this long; otherwise at Ctrl-C.")] = None,
 ) -> None:
     """Run a broker, simulated devices and the backend, and watch what comes: events, estimates, windows."""
-    from rich.console import Console
+    from backend.demo.run import Screen, prepare, run
 
-    from backend.demo.run import prepare, run
-
-    console = Console(highlight=False, markup=False)
+    console = Screen(highlight=False, markup=False)
     summary = run(prepare(scene, replay, checkpoint), port=port, http_port=http_port, seconds=seconds, console=console)
     console.print(summary, soft_wrap=not console.is_terminal)

@@ -76,6 +76,15 @@ class Processes:
                 process.wait()
 
 
+class Screen(Console):
+    """Where the demo is shown. Once its reader has gone, as `| head` goes, it is quiet, and the demo ends."""
+
+    def on_broken_pipe(self) -> None:
+        """In place of an exit from the midst of things."""
+        with contextlib.suppress(SystemExit):
+            super().on_broken_pipe()
+
+
 def choose_port(flag: str, wanted: int | None, usual: int) -> int:
     """The port of loopback that a flag names; if it names none the usual one, or a free one where that is taken.
 
@@ -122,7 +131,9 @@ def prepare(scene: str | None, replay: Path | None, checkpoint: Path | None) -> 
 
 
 def run(wanted: Demo, *, port: int | None, http_port: int | None, seconds: float | None, console: Console) -> str:
-    """Run the demo until Ctrl-C or for `seconds`; returns one line about what was seen. Ports as in `choose_port`.
+    """Run the demo until Ctrl-C, for `seconds`, or until the console is quiet; returns one line about what was seen.
+
+    Ports are as in `choose_port`.
 
     Raises:
         ConfigError: a port is taken, or one of the processes failed.
@@ -173,7 +184,7 @@ async def _watch(view: View, processes: Processes, mqtt: int, seconds: float | N
         following = asyncio.create_task(view.follow(link, console))
         try:
             async with asyncio.timeout(seconds):
-                while not processes.any_ended() and not following.done():  # noqa: ASYNC110 (processes are polled)
+                while not (processes.any_ended() or following.done() or console.quiet):  # noqa: ASYNC110 (polled)
                     await asyncio.sleep(0.2)
         except TimeoutError:
             pass
@@ -263,7 +274,7 @@ def _folder() -> Iterator[Path]:
         yield folder
     except IotlmError as error:
         raise type(error)(f"{error} (logs: {folder})") from None
-    except (KeyboardInterrupt, SystemExit):  # the latter: stdout was closed, as by `| head`
+    except KeyboardInterrupt:  # before anything was started
         shutil.rmtree(folder, ignore_errors=True)
         raise
     shutil.rmtree(folder, ignore_errors=True)

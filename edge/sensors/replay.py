@@ -198,7 +198,8 @@ def _folder(path: Path, start: int | None) -> list[Track]:
     if not found:
         raise DataError(
             f"{path}: no recordings; expected .frames, .csv, {', '.join(SOUND)}, sp_sw_har's s*.parquet or "
-            f"s01_01_sp.csv, or an app's Accelerometer.csv with Gyroscope.csv{'. ' if reasons else ''}{'; '.join(reasons[:1])}"
+            "s01_01_sp.csv, or an app's Accelerometer.csv with Gyroscope.csv"
+            f"{'. ' if reasons else ''}{'; '.join(reasons[:1])}"
         )
     if reasons:
         log.warning("%s: CSV files that are not played: %d (%s)", path, len(reasons), "; ".join(reasons[:_NAMED]))
