@@ -386,7 +386,7 @@ RECIPES: dict[str, Callable[[], TrainConfig]] = {
 def recipe(name: str) -> TrainConfig:
     """The named recipe; raises ConfigError for an unknown name."""
     if name not in RECIPES:
-        raise ConfigError(f"recipe {name!r} is unknown; known: {', '.join(RECIPES)}")
+        raise ConfigError(f"recipe {name!r} is unknown; choose one of {', '.join(RECIPES)}")
     return RECIPES[name]()
 
 

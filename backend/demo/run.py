@@ -182,9 +182,14 @@ def _start(processes: Processes, mqtt: int, http: int, wanted: Demo) -> None:
 async def _watch(view: View, processes: Processes, mqtt: int, seconds: float | None, console: Console) -> None:
     async with MqttLink("127.0.0.1", mqtt, "demo-view") as link:
         following = asyncio.create_task(view.follow(link, console))
+
+        def over() -> bool:
+            unread = console.quiet and link.connected  # a client that is left while it connects complains on stderr
+            return processes.any_ended() or following.done() or unread
+
         try:
             async with asyncio.timeout(seconds):
-                while not (processes.any_ended() or following.done() or console.quiet):  # noqa: ASYNC110 (polled)
+                while not over():  # noqa: ASYNC110 (processes are polled)
                     await asyncio.sleep(0.2)
         except TimeoutError:
             pass
