@@ -50,10 +50,7 @@ def train(
         else:
             runs.train_folds(config, data, out, console, seeds=seeds, resume=resume, overwrite=overwrite)
     except KeyboardInterrupt as stop:
-        how = "--resume in place of --overwrite" if overwrite else "--resume"
-        said = str(stop) or f"{runs.kept(out)}; the same command with {how} goes on"
-        typer.echo(f"interrupted; {said}", err=True)
-        raise typer.Exit(130) from None
+        raise typer.Abort(str(stop) or runs.kept(out, overwrite=overwrite)) from None
 
 
 @app.command("eval")
@@ -69,7 +66,7 @@ def evaluate(
     from rich.console import Console
 
     from backend.checkpoint import load_checkpoint
-    from backend.train.examine import examine, figures
+    from backend.train.examine import examine, figures, optimistic
 
     report = examine(dataset, root, load_checkpoint(checkpoint), Console(stderr=True))
     if json_path:
@@ -77,6 +74,8 @@ def evaluate(
         json_path.write_text(json.dumps(report, indent=1) + "\n")
     for one in (report, *report.get("tasks", {}).values()):
         typer.echo(f"{dataset} {figures(one)}")
+    if warning := optimistic(report):
+        typer.echo(f"{dataset} {warning}")
 
 
 @app.command()
@@ -93,7 +92,7 @@ def info(
 
 
 def main() -> None:
-    """The console script."""
+    """Run the command line, and end the process."""
     run(app)
 
 

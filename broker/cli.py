@@ -36,7 +36,7 @@ def run(
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Run the command line, and end the process."""
     command.run(app)
 
 

@@ -8,6 +8,8 @@ import typer
 
 from broker.errors import IotlmError
 
+_INTERRUPTED = 130
+
 
 def new_app(summary: str, *, alone: bool = False) -> typer.Typer:
     """An empty command with the habits that all of ours share. One that stands `alone` has no commands below it."""
@@ -34,26 +36,32 @@ def _above(
 
 
 def run(app: typer.Typer) -> NoReturn:
-    """Run a command line and end the process: 0 done, 1 one of our errors, 2 wrong usage, 130 interrupted."""
+    """Run a command line and end the process: 0 done, 1 one of our errors, 2 wrong usage, 130 interrupted.
+
+    What a command knows more of an interruption it says by `typer.Abort(text)`.
+    """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     command = typer.main.get_command(app)
     try:
-        sys.exit(command(standalone_mode=False) or 0)
-    except (typer.Abort, KeyboardInterrupt):
-        _end("interrupted", 130)
+        status = command(standalone_mode=False) or 0
+    except (typer.Abort, KeyboardInterrupt) as stop:
+        _end("; ".join(["interrupted", *map(str, stop.args)]), _INTERRUPTED)
     except IotlmError as error:
-        _end(str(error), 1)
+        _end(f"error: {error}", 1)
     except OSError as error:
-        _end(f"{error.filename or 'system'}: {error.strerror or error}", 1)
+        _end(f"error: {error.filename or 'system'}: {error.strerror or error}", 1)
     except Exception as error:
         # Wrong usage. Typer brings its own copy of click or uses click itself, by version: known by its habits.
         if not (hasattr(error, "format_message") and hasattr(error, "exit_code")):
             raise
         if type(error).__name__ == "NoArgsIsHelpError":  # the help has been shown, and is the answer
             sys.exit(2)
-        _end(error.format_message(), 2)
+        _end(f"error: {error.format_message()}", 2)
+    if status == _INTERRUPTED:  # so a newer typer hands on a KeyboardInterrupt
+        _end("interrupted", status)
+    sys.exit(status)
 
 
 def _end(text: str, status: int) -> NoReturn:
-    typer.echo("error: " + " ".join(text.split()), err=True)
+    typer.echo(" ".join(text.split()), err=True)
     sys.exit(status)

@@ -155,7 +155,9 @@ async def _serve_embedded(config: ServerConfig, stop: asyncio.Event, announce: C
     try:
         from amqtt.broker import Broker
     except ImportError:
-        raise ConfigError("no broker here: install mosquitto, or pip install 'iotlm[backend]' for a demo one") from None
+        raise ConfigError(
+            "no broker here: install mosquitto, or pip install '.[backend]' in the clone for a demo one"
+        ) from None
     logging.getLogger("amqtt").setLevel(logging.ERROR)
     logging.getLogger("transitions").setLevel(logging.ERROR)
     settings = embedded_conf(config)

@@ -38,12 +38,16 @@ def sensors() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from edge.sensors.listing import available
+    from edge.sensors.listing import available, host_facts
 
     table = Table("sensor", "measures", "here", "which, or why not", box=None)
     for row in available():
         table.add_row(row.sensor, ", ".join(row.modalities), "yes" if row.usable else "no", row.detail)
-    Console(markup=False, emoji=False, highlight=False).print(table)  # the cells are data, with brackets and all
+    console = Console(markup=False, emoji=False, highlight=False)  # the cells are data, with brackets and all
+    console.print(table)
+    console.print(
+        f"facts of the device, which any stream may carry (host_facts = true): {host_facts()}", soft_wrap=True
+    )
 
 
 @app.command()
@@ -53,9 +57,12 @@ def record(
     seconds: Annotated[float | None, typer.Option(min=0, help="How long; until Ctrl-C if not given.")] = None,
 ) -> None:
     """Write the frames that the device would send to a file; `edge replay` sends them."""
+    from broker.errors import ConfigError
     from edge import config as settings
     from edge.run import record_to
 
+    if seconds == 0:
+        raise ConfigError("--seconds 0: no window is that short; give more, or leave it out to record until Ctrl-C")
     frames = asyncio.run(record_to(settings.load(config), out, seconds))
     typer.echo(f"{frames} windows in {out}")
 
@@ -109,7 +116,7 @@ def replay(
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Run the command line, and end the process."""
     command.run(app)
 
 

@@ -24,7 +24,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -108,6 +108,7 @@ class EdgeConfig(BaseSettings):
     spool: SpoolConfig = SpoolConfig()
     metrics: MetricsConfig = MetricsConfig()
     streams: tuple[StreamConfig, ...] = Field(min_length=1)
+    _origin: str = PrivateAttr("settings")
 
     @field_validator("streams", mode="before")
     @classmethod
@@ -116,6 +117,11 @@ class EdgeConfig(BaseSettings):
         if not isinstance(value, list | tuple):
             return value
         return [{"name": row.get("modality"), **row} if isinstance(row, dict) else row for row in value]
+
+    @property
+    def origin(self) -> str:
+        """The name of the file that they are from, for errors that are found out later."""
+        return self._origin
 
     @property
     def spool_path(self) -> Path:
@@ -130,7 +136,9 @@ def load(path: Path | None, flags: Mapping[str, Any] | None = None) -> EdgeConfi
         ConfigError: the file cannot be read, or a setting is missing, unknown or out of range; the text names it.
     """
     values = {} if path is None else _read(path)
-    return layered(EdgeConfig, values, flags or {}, f"{path or 'settings'}: {{}}; edge/README.md lists all settings")
+    made = layered(EdgeConfig, values, flags or {}, f"{path or 'settings'}: {{}}; edge/README.md lists all settings")
+    made._origin = str(path or "settings")
+    return made
 
 
 Settings = TypeVar("Settings", bound=BaseSettings)

@@ -11,7 +11,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-from broker.errors import ConfigError
+from broker.errors import CheckpointError, ConfigError, DataError
 from broker.link import MqttLink, Will
 from edge.agent import Agent, streams_of, will
 from edge.clock import SECOND, Clock, SystemClock
@@ -79,9 +79,16 @@ async def record_to(config: EdgeConfig, path: Path, seconds: float | None) -> in
 
 
 def open_sources(config: EdgeConfig, clock: Clock, metrics: Metrics) -> list[SensorSource]:
-    """A source for every stream of the settings. Raises `ConfigError`, `CheckpointError` or `DataError`."""
-    sources = [_open(config, row, clock, metrics) for row in config.streams]
-    streams_of(sources)
+    """A source for every stream of the settings.
+
+    Raises:
+        ConfigError, CheckpointError, DataError: one cannot be opened; the text begins with the settings' file.
+    """
+    try:
+        sources = [_open(config, row, clock, metrics) for row in config.streams]
+        streams_of(sources)
+    except (ConfigError, CheckpointError, DataError) as error:
+        raise type(error)(f"{config.origin}: {error}") from None
     return sources
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -39,8 +39,11 @@ class Bounds:
     loss: float = 0.02
 
 
-def build(checkpoint: Checkpoint) -> Files:
-    """Every encoder in both precisions; raises CheckpointError for one that cannot be exported or is too large."""
+def build(checkpoint: Checkpoint, tell: Callable[[str], None] = lambda text: None) -> Files:
+    """Every encoder in both precisions; raises CheckpointError for one that cannot be exported or is too large.
+
+    `tell` hears of each as it is done.
+    """
     files: Files = {FP32: {}, INT8: {}}
     for modality, encoder in checkpoint.model.encoders.items():
         assert isinstance(encoder, Encoder)
@@ -55,22 +58,34 @@ def build(checkpoint: Checkpoint) -> Files:
             raise CheckpointError(
                 f"encoder of {modality!r}: int8 has {size} bytes, at most {LARGEST_INT8}; make it smaller"
             )
+        sizes = ", ".join(f"{precision} {len(of[modality]) / 1e6:.2f} MB" for precision, of in files.items())
+        tell(f"built {modality}: {sizes}")
     if not files[FP32]:
         raise CheckpointError(f"the checkpoint has encoders of {', '.join(checkpoint.encoders)}, which no device sends")
     return files
 
 
-def prove(checkpoint: Checkpoint, files: Files, found: Findings, bounds: Bounds) -> dict[str, Any]:
-    """The report on all files; `failures` lists in words what is out of bounds (empty: proven)."""
+def prove(
+    checkpoint: Checkpoint,
+    files: Files,
+    found: Findings,
+    bounds: Bounds,
+    tell: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
+    """The report on all files; `failures` lists in words what is out of bounds (empty: proven).
+
+    `tell` hears of each encoder and dataset before its turn.
+    """
     sequences = [sequence for one in found.evidence for sequence in one.sequences]
     encoders: dict[str, Any] = {}
     for modality in files[FP32]:
         encoder = checkpoint.model.encoder(modality)
         encoders[modality] = {"digest": encoder.digest()}
+        tell(f"comparing {modality} with torch")
         for precision, of in files.items():
             about = {"file": file_name(modality, precision), "bytes": len(of[modality])}
             encoders[modality][precision] = about | asdict(compare(encoder, of[modality], sequences))
-    tasks = judge(checkpoint, found.evidence, files)
+    tasks = judge(checkpoint, found.evidence, files, tell)
     return {
         "format": 1,
         "checkpoint": checkpoint.digest,

@@ -7,7 +7,7 @@ tokens made by the device's own `edge.encoder`. This module knows nothing of fil
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Sequence as Many
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -67,10 +67,11 @@ class Difference:
     quality: float
 
 
-def gather(checkpoint: Checkpoint, data: Path | None) -> Findings:
+def gather(checkpoint: Checkpoint, data: Path | None, tell: Callable[[str], None] = lambda text: None) -> Findings:
     """Recordings for every modality of the checkpoint: those under `data`, simulated ones for what is missing there.
 
-    People that the training did not see are preferred. Raises DataError if a modality is left without a window.
+    People that the training did not see are preferred. `tell` hears of each dataset before its turn.
+    Raises DataError if a modality is left without a window.
     """
     found = Findings()
     wanted = set(checkpoint.model.config.modalities) & set(MODALITIES)
@@ -79,6 +80,7 @@ def gather(checkpoint: Checkpoint, data: Path | None) -> Findings:
         tasks = _decidable(name, checkpoint.model)
         if not tasks or not wanted & set(DATASETS[name].modalities):
             continue
+        tell(f"looking for recordings of {name}")
         try:
             one = _evidence(name, tasks, checkpoint, data or Path())
         except DataError as error:
@@ -182,16 +184,21 @@ class DevicePredictor(Predictor):
 
 
 def judge(
-    checkpoint: Checkpoint, evidence: Many[Evidence], files: Mapping[str, Mapping[str, bytes]]
+    checkpoint: Checkpoint,
+    evidence: Many[Evidence],
+    files: Mapping[str, Mapping[str, bytes]],
+    tell: Callable[[str], None] = lambda text: None,
 ) -> list[dict[str, Any]]:
     """The task's metric from raw windows through torch, and its change with the tokens of each set of files.
 
     `files`: by precision and modality. One row per dataset and task; `same` is the share of equal decisions.
+    `tell` hears of each dataset before its turn.
     """
     original = Predictor(checkpoint)
     devices = {precision: DevicePredictor(checkpoint, of) for precision, of in files.items()}
     rows = []
     for one in evidence:
+        tell(f"deciding on {one.dataset}: {', '.join(one.tasks)}")
         raw_windows = encode(original, one.sequences)
         of_devices = {precision: encode(device, one.sequences) for precision, device in devices.items()}
         for task in one.tasks:

@@ -1,7 +1,9 @@
 """The house keeps its shape: one stack of imports, and a device that never loads the backend's libraries."""
 
+import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -31,3 +33,23 @@ def test_a_device_loads_no_torch(module):
     code = f"import sys, {module}; print([m for m in {heavy.split()} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "program",
+    ["from broker import main; main()", "from edge import main; main()", "from backend import main; main()", ""],
+)
+def test_ctrl_c_while_libraries_are_imported_is_one_line(tmp_path, program):
+    """The first library of all, in place of which stands one that presses Ctrl-C."""
+    (tmp_path / "typer.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(10)")
+    command = [sys.executable, *(["-c", program] if program else ["-m", "export"])]
+    paths = os.pathsep.join([str(tmp_path), str(ROOT)])
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
+def test_console_scripts_begin_where_ctrl_c_is_answered():
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert scripts == {name: f"{name}:main" for name in ("broker", "edge", "backend")}

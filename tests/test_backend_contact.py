@@ -142,6 +142,7 @@ def test_a_checkpoint_with_a_mask_is_trained_kept_and_measured(tmp_path):
     said = CliRunner().invoke(app, [*arguments, "--json", str(tmp_path / "report.json")])
     report = json.loads((tmp_path / "report.json").read_text())
     assert said.exit_code == 0 and "contact-mask: IoU" in said.output
+    assert "4 of 4 people were in the training of the checkpoint\n" in said.stdout
     assert report["metric"] == "iou" and report["bicubic"]["iou"] > 0 and len(report["split"]["seen_in_training"]) == 4
     assert "contact-mask" in CliRunner().invoke(app, ["info", str(tmp_path / "run")]).output
 

@@ -1,10 +1,13 @@
 """`backend demo` as a user runs it: real processes and MQTT, events that fit the scene, estimates beside the truth."""
 
 import asyncio
+import contextlib
 import io
 import json
+import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,7 +24,7 @@ from rich.console import Console
 from backend.checkpoint import load_checkpoint, save_checkpoint
 from backend.demo.judge import Judge
 from backend.demo.plan import plan
-from backend.demo.run import _how_to
+from backend.demo.run import _how_to, choose_port
 from backend.demo.view import View, _plain
 from backend.demo.words import said
 from backend.model.sensorlm import ModelConfig
@@ -108,20 +111,48 @@ async def test_the_demo_publishes_events_that_agree_with_the_scene():
     assert [event["offset"] for event in seen] == list(range(seen[0]["offset"], seen[0]["offset"] + len(seen)))
 
 
-def test_ctrl_c_ends_everything_and_a_taken_port_is_no_error(mosquitto):
-    demo = start("--port", str(mosquitto.port), "--http-port", str(free_port()))
-    lines = read(demo, lambda line: "start" in line and "%" in line)
-    demo.send_signal(signal.SIGINT)
-    time.sleep(0.5)
-    demo.send_signal(signal.SIGINT)  # an impatient user leaves nothing behind either
-    output = "".join(lines) + demo.communicate(timeout=60)[0]
-    assert demo.returncode == 0, output
-    assert f"port {mosquitto.port} was taken" in output
-    assert output.startswith("mosquitto broker on 127.0.0.1:")
-    assert "Traceback" not in output
-    own = re.search(r"broker on 127\.0\.0\.1:(\d+)", output).group(1)
-    running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    assert not [line for line in running.splitlines() if f"--port {own}" in line]
+def test_a_port_that_is_named_and_taken_is_an_error_in_one_line(mosquitto):
+    port = mosquitto.port
+    for flag in ("--port", "--http-port"):
+        demo = start(flag, str(port))
+        said = demo.communicate(timeout=60)[0]
+        assert (demo.returncode, said.count("\n")) == (1, 1)
+        assert said.startswith(f"error: {flag} {port}: taken on 127.0.0.1; name another")
+    assert choose_port("--port", None, port) != port
+    free = free_port()
+    assert choose_port("--port", None, free) == choose_port("--port", free, port) == free
+
+
+def test_a_reader_that_has_enough_leaves_no_folder(tmp_path):
+    need("mosquitto")
+    command = [sys.executable, "-m", "backend.cli", "demo", "--http-port", str(free_port()), "--port", str(free_port())]
+    env = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as demo:
+        demo.stdout.readline()
+        demo.stdout.close()
+        assert demo.wait(timeout=60) == 0
+        assert demo.stderr.read() == ""
+    assert not list(tmp_path.glob("iotlm-demo-*"))
+
+
+def test_ctrl_c_ends_everything_and_the_usual_port_may_be_taken():
+    need("mosquitto")
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # if somebody has it, it is taken as well
+            stack.enter_context(socket.create_server(("127.0.0.1", 1883)))
+        demo = start("--http-port", str(free_port()))
+        lines = read(demo, lambda line: "start" in line and "%" in line)
+        demo.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        demo.send_signal(signal.SIGINT)  # an impatient user leaves nothing behind either
+        output = "".join(lines) + demo.communicate(timeout=60)[0]
+        assert demo.returncode == 0, output
+        assert "port 1883 was taken" in output
+        assert output.startswith("mosquitto broker on 127.0.0.1:")
+        assert "Traceback" not in output
+        own = re.search(r"broker on 127\.0\.0\.1:(\d+)", output).group(1)
+        running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+        assert not [line for line in running.splitlines() if f"--port {own}" in line]
 
 
 def test_recordings_can_be_played_instead(data_dir, tmp_path):

@@ -489,10 +489,14 @@ def test_a_recording_that_was_cut_off_gives_what_is_complete(tmp_path):
         (("replay", "short.csv"), "short.csv: no window in it: 0.49 s of imu are shorter than one window of 1 s"),
         (("replay", "empty.wav"), "empty.wav: no window in it: 0 s of audio are shorter"),
         (("replay", "clips"), "clips: no window in it: 0.25 s of audio are shorter"),
-        (("replay", "notes"), "notes: no recordings; expected"),
+        (("replay", "notes"), "notes: no recordings; expected .frames, .csv, "),
+        (("replay", "notes/a.txt"), "a.txt: not a recording; expected a folder, .frames, .csv, "),
         (("run",), "edge.toml: No such file"),
-        (("run", "-c", "other.toml"), "sensor 'nose' is none of simulator"),
+        (("run", "-c", "other.toml"), "other.toml: stream imu: sensor 'nose' is none of simulator"),
+        (("run", "-c", "encoder.toml"), "encoder.toml: none.onnx: "),
+        (("run", "-c", "option.toml"), "option.toml: sensor simulator: unknown option 'sed'"),
         (("record", "a.frames"), "edge.toml: No such file"),
+        (("record", "a.frames", "-c", "other.toml", "--seconds", "0"), "--seconds 0: no window is that short"),
     ],
 )
 def test_every_error_is_one_line_and_a_status(tmp_path, arguments, words):
@@ -506,8 +510,12 @@ def test_every_error_is_one_line_and_a_status(tmp_path, arguments, words):
     soundfile.write(tmp_path / "clips" / "short.wav", np.zeros(4000), 16000)
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.txt").write_text("no recording")
-    other = settings(tmp_path, 1, SIMULATED.replace("simulator", "nose"))
-    other.rename(tmp_path / "other.toml")
+    for name, stream in (
+        ("other", SIMULATED.replace("simulator", "nose")),
+        ("encoder", f'{SIMULATED}\nencoder = "none.onnx"'),
+        ("option", f"{SIMULATED}\noptions = {{ sed = 1 }}"),
+    ):
+        settings(tmp_path, 1, stream).rename(tmp_path / f"{name}.toml")
     done = edge(*(a.format(port=free_port()) for a in arguments), cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
@@ -532,11 +540,14 @@ def test_sensors_says_what_is_here_and_why_not():
     done = edge("sensors")
     assert done.returncode == 0
     assert all(name in done.stdout for name in ("simulator", "replay", "microphone", "accelerometer"))
+    *table, last = done.stdout.splitlines()
+    assert not [row for row in table if row.split()[:1] == ["host"]]
+    assert last.startswith("facts of the device, which any stream may carry (host_facts = true): ")
 
 
 def test_names_of_devices_and_what_to_install_are_shown_as_they_are(monkeypatch, capsys):
     rows = [
-        Available("microphone", ("audio",), False, "pip install 'iotlm[microphone]'"),
+        Available("microphone", ("audio",), False, "pip install '.[microphone]' in the clone"),
         Available("accelerometer", ("imu",), True, "[bold]chip[/bold] :smile:"),
     ]
     monkeypatch.setattr("edge.sensors.listing.available", lambda: rows)

@@ -54,6 +54,10 @@ async def test_events_are_replayed_from_an_offset(tmp_path: Path):
             assert (await http.get("/events", params=bad)).status_code == 422
         refused = (await http.get("/events", params={"limit": 100_000})).json()
         assert refused == {"error": "limit = 100000: at most 1000 is wanted"}
+        nowhere, written = await http.get("/nowhere"), await http.post("/events")
+        assert (nowhere.status_code, written.status_code, written.headers["allow"]) == (404, 405, "GET")
+        assert nowhere.json() == {"error": "GET /nowhere: Not Found; GET / lists the paths"}
+        assert written.json() == {"error": "POST /events: Method Not Allowed; GET / lists the paths"}
         assert (await http.get("/")).json() == {
             "paths": ["/metrics", "/healthz", "/readyz", "/events", "/devices", "/dead-letters"]
         }
@@ -119,12 +123,15 @@ def test_tasks_are_named_for_all_groups_and_for_one(tmp_path: Path):
     ("flags", "named"),
     [
         ({"broker.port": 0}, "broker.port = 0"),
-        ({"brocker": 1}, "^brocker is unknown; known: site,"),
+        ({"brocker": 1}, "^settings: brocker is unknown; known: site,"),
         ({"groups": {"a": ["x"], "b": ["x"]}}, "a device has one group"),
-        ({"groups": {"a": ["w"], "w": {"tasks": ["t"]}}}, "^groups = .*'w' is a group of its own and a device in 'a'"),
-        ({"groups": {"a": "watch"}}, r"^groups\.a = watch: a list of devices is wanted"),
+        (
+            {"groups": {"a": ["w"], "w": {"tasks": ["t"]}}},
+            "^settings: groups = .*'w' is a group of its own and a device in 'a'",
+        ),
+        ({"groups": {"a": "watch"}}, r"^settings: groups\.a = watch: a list of devices is wanted"),
         ({"groups": {"A": ["x"]}}, "group 'A'"),
-        ({"site": "a/b"}, "^site 'a/b': a name has"),
+        ({"site": "a/b"}, "^settings: site 'a/b': a name has"),
         ({"limits.pending": 0}, "limits.pending = 0"),
     ],
 )
@@ -136,6 +143,9 @@ def test_a_wrong_setting_is_named(flags: dict, named: str):
 def test_a_file_that_is_missing_or_broken_is_named(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"none\.toml"):
         load(tmp_path / "none.toml", {})
+    (tmp_path / "typo.toml").write_text("tsks = []")
+    with pytest.raises(ConfigError, match=r"typo\.toml: tsks is unknown; .*; backend/serve/README\.md lists all"):
+        load(tmp_path / "typo.toml", {})
     (tmp_path / "bad.toml").write_text("a = [")
     with pytest.raises(ConfigError, match="no valid TOML"):
         load(tmp_path / "bad.toml", {})

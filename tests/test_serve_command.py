@@ -13,7 +13,10 @@ from pathlib import Path
 import httpx
 import pytest
 from paho.mqtt import publish
+from typer.testing import CliRunner
 
+from backend.cli import app
+from backend.serve.config import ServeConfig
 from broker.messages import encode_frame
 from tests.serving import imu_frame, save_small_checkpoint
 
@@ -127,14 +130,24 @@ def test_a_taken_port_and_a_missing_checkpoint_are_one_line_each(tmp_path: Path,
             (["--http-port", port, "--checkpoint", str(checkpoint)], f"http.port {port}"),
             (["--http-port", "0", "--checkpoint", str(tmp_path / "none")], "none"),
             (["--http-port", "0", "--group", "home"], "--group 'home'"),
+            (["--http-port", "0", "--checkpoint", str(checkpoint), "--task", "nap"], "tasks: the model knows no 'nap'"),
             (["--http-port", "0", "--checkpoint", str(checkpoint), "--device", "cuda:99"], "device 'cuda:99'"),
         ):
             command = serve(*flags, "--store", str(tmp_path / "s.db"))
             done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-            assert done.returncode == 1
+            assert (done.returncode, done.stdout) == (1, "")
             assert named in done.stderr
             assert done.stderr.startswith("error: ")
             assert done.stderr.count("\n") == 1
+
+
+def test_tasks_are_named_by_flags_too(monkeypatch: pytest.MonkeyPatch):
+    async def serve(config: ServeConfig, announce: Callable[[str], None]) -> None:
+        announce(f"publishes {config.tasks}")
+
+    monkeypatch.setattr("backend.serve.server.serve", serve)
+    for flags, tasks in (([], None), (["--task", "a", "--task", "b"], ["a", "b"])):
+        assert CliRunner().invoke(app, ["serve", "--quiet", *flags]).stdout == f"publishes {tasks}\n"
 
 
 def test_tls_files_are_relative_to_the_settings(tmp_path: Path, checkpoint: Path):

@@ -14,15 +14,17 @@ def demo(
         Path | None, typer.Option(help="Play recordings instead: sp_sw_har, CSV, WAV, FLAC, OGG or recorded frames.")
     ] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Folder of a model; the bundled one if left out.")] = None,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="MQTT port; if it is taken, a free one.")] = 1883,
-    http_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of metrics and events, likewise.")] = 8600,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="MQTT port; 1883, or a free one, if left out.")
+    ] = None,
+    http_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port of metrics and events; 8600, or a free one, if left out.")
+    ] = None,
     seconds: Annotated[float | None, typer.Option(min=1, help="End after this long; otherwise at Ctrl-C.")] = None,
 ) -> None:
     """Run a broker, simulated devices and the backend, and watch what comes: events, estimates, windows."""
-    from rich.console import Console
+    from backend.demo.run import Screen, prepare, run
 
-    from backend.demo.run import prepare, run
-
-    console = Console(highlight=False, markup=False)
+    console = Screen(highlight=False, markup=False)
     summary = run(prepare(scene, replay, checkpoint), port=port, http_port=http_port, seconds=seconds, console=console)
     console.print(summary, soft_wrap=not console.is_terminal)

@@ -29,6 +29,7 @@ from broker.link import MqttLink
 from broker.server import find_mosquitto
 
 SITE = "demo"
+_MQTT, _HTTP = 1883, 8600  # ports, where they are free
 _RECORDED = "home", ("watch", "phone", "microphone")  # what is fused when recordings are played
 _GRACE_S = 8.0  # a process gets this long to end by itself
 
@@ -75,15 +76,30 @@ class Processes:
                 process.wait()
 
 
-def choose_port(wanted: int) -> int:
-    """The wanted port of loopback if nobody has it, otherwise a free one."""
-    for port in (wanted, 0):
+class Screen(Console):
+    """Where the demo is shown. Once its reader has gone, as `| head` goes, it is quiet, and the demo ends."""
+
+    def on_broken_pipe(self) -> None:
+        """In place of an exit from the midst of things."""
+        with contextlib.suppress(SystemExit):
+            super().on_broken_pipe()
+
+
+def choose_port(flag: str, wanted: int | None, usual: int) -> int:
+    """The port of loopback that a flag names; if it names none the usual one, or a free one where that is taken.
+
+    Raises:
+        ConfigError: the port that is named is taken.
+    """
+    for port in (usual, 0) if wanted is None else (wanted,):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):
                 probe.bind(("127.0.0.1", port))
                 return int(probe.getsockname()[1])
-    raise ConfigError("127.0.0.1 has no free port")
+    if wanted is None:
+        raise ConfigError("127.0.0.1 has no free port")
+    raise ConfigError(f"{flag} {wanted}: taken on 127.0.0.1; name another, or none for one that is free")
 
 
 @dataclass(frozen=True)
@@ -114,15 +130,17 @@ def prepare(scene: str | None, replay: Path | None, checkpoint: Path | None) -> 
     return Demo(show, checkpoint, any(isinstance(TASKS[name], Regression) for name in tasks))
 
 
-def run(wanted: Demo, *, port: int, http_port: int, seconds: float | None, console: Console) -> str:
-    """Run the demo until Ctrl-C or for `seconds`; returns one line about what was seen.
+def run(wanted: Demo, *, port: int | None, http_port: int | None, seconds: float | None, console: Console) -> str:
+    """Run the demo until Ctrl-C, for `seconds`, or until the console is quiet; returns one line about what was seen.
+
+    Ports are as in `choose_port`.
 
     Raises:
-        ConfigError: one of the processes failed.
+        ConfigError: a port is taken, or one of the processes failed.
     """
-    mqtt, http = choose_port(port), choose_port(http_port)
+    mqtt, http = choose_port("--port", port, _MQTT), choose_port("--http-port", http_port, _HTTP)
     with _folder() as folder, _terminated_as_interrupted():
-        processes, how_to = Processes(folder), _how_to(mqtt, http, port, wanted.estimates)
+        processes, how_to = Processes(folder), _how_to(mqtt, http, port or _MQTT, wanted.estimates)
         show = wanted.show
         view = View(how_to, Judge(show.stage, show.others, show.tasks) if isinstance(show, Plan) else None)
         try:
@@ -164,9 +182,14 @@ def _start(processes: Processes, mqtt: int, http: int, wanted: Demo) -> None:
 async def _watch(view: View, processes: Processes, mqtt: int, seconds: float | None, console: Console) -> None:
     async with MqttLink("127.0.0.1", mqtt, "demo-view") as link:
         following = asyncio.create_task(view.follow(link, console))
+
+        def over() -> bool:
+            unread = console.quiet and link.connected  # a client that is left while it connects complains on stderr
+            return processes.any_ended() or following.done() or unread
+
         try:
             async with asyncio.timeout(seconds):
-                while not processes.any_ended() and not following.done():  # noqa: ASYNC110 (processes are polled)
+                while not over():  # noqa: ASYNC110 (processes are polled)
                     await asyncio.sleep(0.2)
         except TimeoutError:
             pass
@@ -227,7 +250,7 @@ options = {{ scene = "{scene}", seed = {SEED} }}
 def _how_to(mqtt: int, http: int, wanted: int, estimates: bool) -> list[str]:
     kind = "mosquitto" if find_mosquitto() else "embedded"
     note = "" if mqtt == wanted else f" (port {wanted} was taken)"
-    port = "" if mqtt == 1883 else f" -p {mqtt}"
+    port = "" if mqtt == _MQTT else f" -p {mqtt}"
     return [
         f"{kind} broker on 127.0.0.1:{mqtt}{note}, metrics and events on http://127.0.0.1:{http}",
         f"subscribe:  mosquitto_sub{port} -t 'iotlm/events/#'",
@@ -256,6 +279,9 @@ def _folder() -> Iterator[Path]:
         yield folder
     except IotlmError as error:
         raise type(error)(f"{error} (logs: {folder})") from None
+    except KeyboardInterrupt:  # before anything was started
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
 
 from backend.serve.pipeline import Pipeline
 from backend.serve.store import Store
@@ -42,6 +43,11 @@ def create_app(parts: Parts) -> FastAPI:
         detail = error.errors()[0]
         text = f"{detail['loc'][-1]} = {str(detail['input'])[:80]}: {wanted(detail)}"
         return JSONResponse({"error": text}, status_code=422)
+
+    @app.exception_handler(HTTPException)
+    async def no_such(request: Request, error: HTTPException) -> JSONResponse:
+        text = f"{request.method} {request.url.path}: {error.detail}; GET / lists the paths"
+        return JSONResponse({"error": text}, status_code=error.status_code, headers=error.headers)
 
     @app.get("/")
     async def paths() -> dict[str, list[str]]:

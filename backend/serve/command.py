@@ -10,12 +10,15 @@ import typer
 
 def serve(
     config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="serve.toml; see backend/serve/config.py.")
+        Path | None, typer.Option("--config", "-c", help="serve.toml; backend/serve/README.md lists all settings.")
     ] = None,
     broker: Annotated[str | None, typer.Option(help="HOST or HOST:PORT of the broker.")] = None,
     site: Annotated[str | None, typer.Option(help="Only this site; + for all.")] = None,
     group: Annotated[
         list[str] | None, typer.Option(help="NAME=DEVICE,DEVICE: devices fused together; may be repeated.")
+    ] = None,
+    task: Annotated[
+        list[str] | None, typer.Option(help="Publish this task only; may be repeated. All of the model's if left out.")
     ] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Folder of a model; the bundled one if left out.")] = None,
     device: Annotated[str | None, typer.Option(help="Where the model computes: cpu, cuda ...")] = None,
@@ -35,6 +38,7 @@ def serve(
 
     flags: dict[str, Any] = {
         "site": site,
+        "tasks": task or None,
         "checkpoint": str(checkpoint) if checkpoint else None,
         "device": device,
         "store.url": f"sqlite:///{store}" if store and "://" not in store else store,

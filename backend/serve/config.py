@@ -153,7 +153,9 @@ def load(path: Path | None, flags: Mapping[str, Any]) -> ServeConfig:
         ConfigError: the file cannot be read, or a setting is unknown or out of range; the text names it.
     """
     values = {} if path is None else read_toml(path)
-    return layered(ServeConfig, values, flags, "{}; see `backend serve --help`")
+    return layered(
+        ServeConfig, values, flags, f"{path or 'settings'}: {{}}; backend/serve/README.md lists all settings"
+    )
 
 
 def _name(value: str, field: str) -> str:

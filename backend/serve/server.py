@@ -36,8 +36,8 @@ class _Api(uvicorn.Server):
 
 
 async def serve(config: ServeConfig, announce: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM. `announce` is told one line when the API listens, when the model is
-    loaded, and when frames are taken, which needs the broker.
+    """Serve until SIGINT or SIGTERM. `announce` is told where the API listens and which model is loaded once nothing
+    of the settings stands in the way, and when frames are taken, which needs the broker.
 
     Raises:
         ConfigError: a setting cannot be used, such as a taken HTTP port.
@@ -51,11 +51,13 @@ async def serve(config: ServeConfig, announce: Callable[[str], None]) -> None:
     store = Store(config.store.url, config.store.keep_windows, config.store.keep_events)
     parts = Parts(registry, store)
     with contextlib.closing(store), contextlib.suppress(asyncio.CancelledError):
-        async with _api(config, parts, announce):
-            await _serve(config, parts, Metrics(registry), announce)
+        async with _api(config, parts) as url:
+            await _serve(config, parts, Metrics(registry), url, announce)
 
 
-async def _serve(config: ServeConfig, parts: Parts, metrics: Metrics, announce: Callable[[str], None]) -> None:
+async def _serve(
+    config: ServeConfig, parts: Parts, metrics: Metrics, url: str, announce: Callable[[str], None]
+) -> None:
     model = await asyncio.to_thread(_load_model, config)
     b = config.broker
     link = MqttLink(
@@ -72,6 +74,7 @@ async def _serve(config: ServeConfig, parts: Parts, metrics: Metrics, announce: 
     )
     pipeline = Pipeline(config, link, model, parts.store, metrics)
     parts.link, parts.pipeline = link, pipeline
+    announce(f"{url} answers /metrics /readyz /events")
     announce(f"model {model.digest[:12]} is loaded, the broker is looked for at {b.host}:{b.port}")
     telling = asyncio.create_task(_tell(link, announce, f"takes frames from {b.host}:{b.port}, site {config.site}"))
     try:
@@ -90,15 +93,14 @@ async def _tell(link: MqttLink, announce: Callable[[str], None], text: str) -> N
 
 
 @contextlib.asynccontextmanager
-async def _api(config: ServeConfig, parts: Parts, announce: Callable[[str], None]) -> AsyncIterator[None]:
-    """The HTTP API, for as long as the context lasts."""
+async def _api(config: ServeConfig, parts: Parts) -> AsyncIterator[str]:
+    """The HTTP API, for as long as the context lasts, and its address."""
     listener = _listen(config.http.host, config.http.port)
     settings = uvicorn.Config(create_app(parts), log_config=None, access_log=False, lifespan="off", ws="none")
     server = _Api(settings)
     task = asyncio.create_task(server.serve(sockets=[listener]))
-    announce(f"http://{config.http.host}:{listener.getsockname()[1]}/ answers /metrics /readyz /events")
     try:
-        yield
+        yield f"http://{config.http.host}:{listener.getsockname()[1]}/"
     finally:
         server.should_exit = True
         await task

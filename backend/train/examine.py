@@ -19,6 +19,7 @@ from rich.console import Console
 from backend.checkpoint import Checkpoint
 from backend.data import DATASETS, Dataset
 from backend.data.aloud import read_aloud
+from backend.data.inspect import dataset as find_dataset
 from backend.data.recording import Recording, Sequence
 from backend.model.history import StreamTokens
 from backend.model.sensorlm import Predictor
@@ -29,13 +30,6 @@ from broker.errors import DataError
 
 SKIPPED_NAMES = 10
 """Of what was skipped, a report names as many."""
-
-
-def find_dataset(name: str) -> Dataset:
-    """The dataset of that name; raises DataError for an unknown one."""
-    if name not in DATASETS:
-        raise DataError(f"dataset {name!r} is unknown; choose one of {', '.join(DATASETS)}")
-    return DATASETS[name]
 
 
 def examine(name: str, root: Path, checkpoint: Checkpoint, console: Console | None = None) -> dict[str, Any]:
@@ -183,6 +177,14 @@ def figures(report: dict[str, Any]) -> str:
     }
     said = [f"{words.get(key, key)} {_with(report[key], report['interval'].get(key))}" for key in keys]
     return f"{report['task']}: {', '.join(said)}, n {report['n']}"
+
+
+def optimistic(report: dict[str, Any]) -> str | None:
+    """In words, whom `examine` measured on that the checkpoint knew; None if it knew nobody."""
+    split, many = report["split"], "people" if report["unit"] == "person" else f"{report['unit']}s"
+    roles = {"training": split["seen_in_training"], "calibration": split["seen_in_calibration"]}
+    known = [f"{len(seen)} of {split['people']} {many} were in the {role}" for role, seen in roles.items() if seen]
+    return f"figures are optimistic: {' and '.join(known)} of the checkpoint" if known else None
 
 
 def _with(value: float, limits: list[float] | None) -> str:

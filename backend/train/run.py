@@ -70,9 +70,7 @@ def train(
         splits = split_all(config, read_all(config, root, console))
         _loss_weights(splits, config)
     except KeyboardInterrupt as stop:
-        if not there:
-            agree(config, out)  # as a run of no steps, so that --resume goes on
-        elif overwrite:
+        if there and overwrite:
             stop.args = (_untouched(out),)
         raise
     if not resume:
@@ -241,14 +239,15 @@ def _among(folders: Iterable[Path], names: Iterable[str]) -> Iterator[Path]:
     return (folder / name for folder in folders for name in names if (folder / name).is_file())
 
 
-def kept(out: Path) -> str:
-    """What an interrupted run has on disk, in words."""
+def kept(out: Path, *, overwrite: bool = False) -> str:
+    """What an interrupted run has on disk, and how it goes on, in words; `overwrite` if it was called with it."""
     folders = [out] if _is_run(out) else _folds_of(out)
+    if not any(map(_is_run, folders)):
+        return "no step was saved; run it again"
     steps = [saved for saved in map(saved_steps, folders) if saved]
-    if not steps:
-        return "no step was saved"
-    what = f"{sum(steps)} step{'s' * (sum(steps) > 1)}"
-    return f"{what} of {len(steps)} trainings are kept in {out}" if len(steps) > 1 else f"{what} kept in {out}"
+    what = f"{sum(steps)} step{'s' * (sum(steps) > 1)}" if steps else "no step"
+    what += f" of {len(steps)} trainings are kept in {out}" if len(steps) > 1 else f" kept in {out}"
+    return f"{what}; the same command with {'--resume in place of --overwrite' if overwrite else '--resume'} goes on"
 
 
 def agree(config: TrainConfig, out: Path) -> None:

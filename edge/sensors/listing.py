@@ -17,8 +17,14 @@ class Available:
 
 
 def available() -> list[Available]:
-    """One row per sensor of the table, and one for the host's temperatures, fans and battery, which are facts only."""
-    return [*(_row(kind) for kind in SENSORS.values()), _host()]
+    """One row per sensor of the table."""
+    return [_row(kind) for kind in SENSORS.values()]
+
+
+def host_facts() -> str:
+    """The host's temperatures, fans and battery, in words: no sensor, for they make no stream."""
+    found = [f"{each.name} {each.value:g} {each.unit}" for each in host.survey()]
+    return ", ".join(found) or "the system tells no temperatures, fans or battery"
 
 
 def _row(kind: Kind) -> Available:
@@ -26,8 +32,3 @@ def _row(kind: Kind) -> Available:
         return Available(kind.name, kind.modalities, True, kind.survey())
     except ConfigError as error:
         return Available(kind.name, kind.modalities, False, str(error))
-
-
-def _host() -> Available:
-    found = [f"{each.name} {each.value:g} {each.unit}" for each in host.survey()]
-    return Available("host", (), bool(found), ", ".join(found) or "the system tells no temperatures, fans or battery")

@@ -53,7 +53,7 @@ def portaudio() -> Any:
     try:
         import sounddevice
     except ImportError:
-        raise ConfigError("microphone: sounddevice is missing; pip install 'iotlm[microphone]'") from None
+        raise ConfigError("microphone: sounddevice is missing; pip install '.[microphone]' in the clone") from None
     except OSError:
         raise ConfigError("microphone: the PortAudio library is missing; apt install libportaudio2") from None
     return sounddevice

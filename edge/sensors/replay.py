@@ -86,7 +86,7 @@ def tracks(path: Path, start: int | None = None) -> list[Track]:
     elif path.suffix.lower() == ".parquet":
         found = _parquet(path)
     else:
-        raise DataError(f"{path}: not a recording; expected a folder, .csv, .parquet or {', '.join(SOUND)}")
+        raise DataError(f"{path}: not a recording; expected a folder, .frames, .csv, .parquet or {', '.join(SOUND)}")
     return sorted(found, key=lambda track: (track.start, track.device))
 
 
@@ -197,8 +197,9 @@ def _folder(path: Path, start: int | None) -> list[Track]:
     reasons = [f"{file.relative_to(path)}: {reason}" for file, reason in left_out.items()]
     if not found:
         raise DataError(
-            f"{path}: no recordings; expected .csv, {', '.join(SOUND)}, sp_sw_har's s*.parquet or s01_01_sp.csv, or an "
-            f"app's Accelerometer.csv with Gyroscope.csv{'. ' if reasons else ''}{'; '.join(reasons[:1])}"
+            f"{path}: no recordings; expected .frames, .csv, {', '.join(SOUND)}, sp_sw_har's s*.parquet or "
+            "s01_01_sp.csv, or an app's Accelerometer.csv with Gyroscope.csv"
+            f"{'. ' if reasons else ''}{'; '.join(reasons[:1])}"
         )
     if reasons:
         log.warning("%s: CSV files that are not played: %d (%s)", path, len(reasons), "; ".join(reasons[:_NAMED]))
@@ -262,7 +263,7 @@ def _parquet(path: Path) -> list[Track]:
     try:
         import pyarrow.parquet as pq
     except ImportError:
-        raise ConfigError(f"{path}: reading parquet needs pyarrow; pip install 'iotlm[backend]'") from None
+        raise ConfigError(f"{path}: reading parquet needs pyarrow; pip install '.[backend]' in the clone") from None
     try:
         table = pq.read_table(path)
         columns = find_columns(path, table.column_names)

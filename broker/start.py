@@ -1,0 +1,24 @@
+"""How every command of ours starts: Ctrl-C is answered in one line already while the libraries are being imported.
+
+So it imports next to nothing itself, and neither does a package's `__init__`, where the console scripts begin.
+"""
+
+import importlib
+import os
+import signal
+
+
+def start(module: str) -> None:
+    """Import the module of a command line, and call its `main`."""
+    if answered := signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else a shell wants it ignored
+        signal.signal(signal.SIGINT, _leave)
+    main = importlib.import_module(module).main
+    if answered:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    main()
+
+
+def _leave(*_: object) -> None:
+    """End at once: nothing is open yet, and libraries half imported would make an exception into one of theirs."""
+    os.write(2, b"interrupted\n")
+    os._exit(130)
