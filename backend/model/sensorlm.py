@@ -6,7 +6,7 @@ event rules or the store. One code path, `History` rows -> `collate` -> `fuse`, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Self, cast
 
@@ -174,13 +174,13 @@ class SensorModel(nn.Module):
         """The decoder of one mask."""
         return cast(ContactDecoder, self.masks[mask])
 
-    def fuse(self, batch: FuseBatch) -> Outputs:
-        """What every task's head says, and its gate, for B decisions."""
+    def fuse(self, batch: FuseBatch, asked: Collection[str] | None = None) -> Outputs:
+        """What every task's head says, and its gate, for B decisions; of the tasks `asked` alone, where given."""
         task_BNd, gate_BNS = self.adapter(batch)
-        tasks = self.config.tasks
+        tasks = [(i, task) for i, task in enumerate(self.config.tasks) if asked is None or task in asked]
         return Outputs(
-            {task: self.heads[task](task_BNd[:, i]) for i, task in enumerate(tasks)},
-            {task: gate_BNS[:, i].exp() for i, task in enumerate(tasks)},
+            {task: self.heads[task](task_BNd[:, i]) for i, task in tasks},
+            {task: gate_BNS[:, i].exp() for i, task in tasks},
         )
 
     def votes(self, modality: str, tokens_BKd: Tensor) -> dict[str, Tensor]:
@@ -282,15 +282,21 @@ class Predictor:
         """Answers by task for every context; none where there is nothing to ask (`Task.asks`)."""
         if not contexts or not self.tasks:
             return [{} for _ in contexts]
+        about = [(context.present, context.before) for context in contexts]
+        asks = {name: [task.asks(*one) for one in about] for name, task in self.tasks.items()}
+        asked = [name for name, said in asks.items() if any(said)]
         batch = collate(contexts, self.config)
         batch = FuseBatch(*(value.to(self.device) for value in vars(batch).values()))
-        outputs = self.model.fuse(batch)
+        outputs = self.model.fuse(batch, asked)
         answers: list[dict[str, Answer]] = [{} for _ in contexts]
-        for name, task in self.tasks.items():
+        for name in asked:
+            task = self.tasks[name]
             gate_BS = outputs.gate[name].cpu().numpy()
             said_B = self._answers(name, task, outputs.heads[name])
-            for context, said, gate_S, found in zip(contexts, said_B, gate_BS, answers, strict=True):
-                if not task.asks(context.present, context.before):
+            for context, said, gate_S, found, asking in zip(
+                contexts, said_B, gate_BS, answers, asks[name], strict=True
+            ):
+                if not asking:
                     continue
                 weights = _attribution(context, gate_S)
                 if isinstance(task, Classification):
