@@ -14,7 +14,7 @@ import json
 import platform
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -150,19 +150,23 @@ def cpu() -> str:
     return names[0].split(":")[1].strip() if names else platform.processor() or platform.machine()
 
 
-def table(report: Mapping[str, Any]) -> Iterator[str]:
+SHOWN = (FP32, INT8, "dynamic", "static")
+
+
+def table(report: Mapping[str, Any], shown: Collection[str] = SHOWN) -> Iterator[str]:
     """Markdown: one row per encoder and variant, then one per task and variant."""
     yield "| encoder | file | bytes | ms per window (median) | against fp32 | rms of tokens |"
     yield "|---|---|---:|---:|---:|---:|"
     for modality, about in report["encoders"].items():
-        for name, one in about["files"].items():
+        for name in shown:
+            one = about["files"][name]
             ratio = one["ms"] / about["files"][FP32]["ms"]
             yield f"| {modality} | {name} | {one['bytes']} | {one['ms']:.3f} | {ratio:.2f} | {one['tokens_rms']:.2g} |"
     yield ""
     yield "| task on dataset (n) | metric through torch | file | metric | change | same decisions |"
     yield "|---|---:|---|---:|---:|---:|"
     for row in report["tasks"]:
-        for name in (FP32, INT8, "dynamic", "static"):
+        for name in shown:
             about = f"{row['task']} on {row['dataset']} ({row['n']}) | {row['metric']} {row['torch']:.4f}"
             one = row[name]
             yield f"| {about} | {name} | {one['score']:.4f} | {one['change']:+.4f} | {one['same']:.2%} |"

@@ -165,7 +165,8 @@ async def test_stopped_it_says_goodbye_and_keeps_what_waits(tmp_path, mosquitto)
         assert process.returncode == 0
         assert decode_status((await anext(messages)).payload).state == "offline"
     values = dict(line.rsplit(" ", 1) for line in page.decode().splitlines() if not line.startswith("#"))
-    assert float(values["iotlm_edge_windows_total"]) == float(values["iotlm_edge_waiting_frames"]) >= 1
+    made, waiting = (float(values[f"iotlm_edge_{name}"]) for name in ("windows_total", "waiting_frames"))
+    assert made - waiting in (0, 1) and made >= 1  # a window is counted, and then written
     from edge.spool import Spool
 
     spool = Spool(tmp_path / "watch.db")
