@@ -149,7 +149,7 @@ VARIED = {
 """How windows of a set are varied in training, by its own recipe and by that of all recordings."""
 
 
-SACCADES = [[0.133, 0.075], [0.133, 0.225], [0.133, 0.75], [0.4, 0.05], [0.4, 0.15], [0.4, 0.5]]
+GLANCES = [[0.133, 0.075], [0.133, 0.225], [0.133, 0.75], [0.4, 0.05], [0.4, 0.15], [0.4, 0.5]]
 """How an eye's way is told where a saccade and what follows it matter, and a tracker's noise from frame to frame not:
 seconds, and screens per second (`backend.model.tracks`)."""
 
@@ -242,7 +242,7 @@ def gazegraph_desktop() -> TrainConfig:
     What tells is how often eyes go where: late fusion averages windows, and has little to learn from five people.
     Convolutions would learn who it is.
     """
-    gaze = {"width": 4, "blocks": 0, "dropout": 0.4, "saccades": SACCADES}
+    gaze = {"width": 4, "blocks": 0, "dropout": 0.4, "saccades": GLANCES}
     return TrainConfig(
         "gazegraph-desktop",
         {"gazegraph_desktop": 1.0},
@@ -355,7 +355,7 @@ def real() -> TrainConfig:
     return TrainConfig(
         "real",
         datasets,
-        model_for(*datasets, encoders={"capacitance": {"size": [27, 15]}, "gaze": {"saccades": SACCADES}}),
+        model_for(*datasets, encoders={"capacitance": {"size": [27, 15]}, "gaze": {"saccades": GLANCES}}),
         steps=2400,
         crops=56,
         slots=6,

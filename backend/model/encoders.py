@@ -17,7 +17,7 @@ from backend.model.frames import (
 )
 from backend.model.series import ImuEncoder
 from backend.model.tracks import GazeEncoder, GpsEncoder, PoseEncoder
-from backend.model.trunk import Encoder, EncoderOptions
+from backend.model.trunk import Encoder
 from backend.model.video import VideoEncoder
 from broker.errors import CheckpointError
 
@@ -39,9 +39,10 @@ ENCODERS: dict[str, type[Encoder]] = {
 
 
 def options_of(modality: str) -> list[str]:
-    """Names of the options that an encoder takes: those of every encoder, then its own."""
-    own = inspect.signature(ENCODERS[modality]).parameters.values()
-    return [*EncoderOptions.__annotations__, *(one.name for one in own if one.kind is one.KEYWORD_ONLY)]
+    """Names of the options that an encoder takes: those of every encoder, then those of its kind and its own."""
+    kinds = [kind for kind in reversed(ENCODERS[modality].__mro__) if issubclass(kind, Encoder)]
+    named = [one for kind in kinds for one in inspect.signature(kind).parameters.values()]
+    return list(dict.fromkeys(one.name for one in named if one.kind is one.KEYWORD_ONLY))
 
 
 def build_encoder(modality: str, options: dict[str, Any]) -> Encoder:

@@ -280,15 +280,15 @@ class Predictor:
     @torch.inference_mode()
     def decide(self, contexts: Sequence[Context]) -> list[dict[str, Answer]]:
         """Answers by task for every context; none where there is nothing to ask (`Task.asks`)."""
-        if not contexts or not self.tasks:
-            return [{} for _ in contexts]
+        answers: list[dict[str, Answer]] = [{} for _ in contexts]
         about = [(context.present, context.before) for context in contexts]
         asks = {name: [task.asks(*one) for one in about] for name, task in self.tasks.items()}
         asked = [name for name, said in asks.items() if any(said)]
+        if not asked:
+            return answers
         batch = collate(contexts, self.config)
         batch = FuseBatch(*(value.to(self.device) for value in vars(batch).values()))
         outputs = self.model.fuse(batch, asked)
-        answers: list[dict[str, Answer]] = [{} for _ in contexts]
         for name in asked:
             task = self.tasks[name]
             gate_BS = outputs.gate[name].cpu().numpy()

@@ -26,6 +26,14 @@ SHORTEST = 4
 """Points in time that a window must have."""
 
 
+class SeriesOptions(EncoderOptions, total=False):
+    """What an encoder of series may be told beside what every encoder may: the type of a subclass's `**options`."""
+
+    width: int
+    blocks: int
+    dropout: float
+
+
 class Residual(nn.Module):
     """Two convolutions, each normalised over the batch (which folds into it when exported), added to their input."""
 

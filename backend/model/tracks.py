@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from backend.model.series import SeriesEncoder, standardised
-from backend.model.trunk import EncoderOptions, compressed
+from backend.model.series import SeriesEncoder, SeriesOptions, standardised
+from backend.model.trunk import compressed
 from broker.errors import CheckpointError
 from broker.modalities import JOINTS
 
@@ -64,15 +64,7 @@ class GazeEncoder(SeriesEncoder):
 
     modality = "gaze"
 
-    def __init__(
-        self,
-        *,
-        saccades: Sequence[Sequence[float]] = SACCADES,
-        width: int = 48,
-        blocks: int = 2,
-        dropout: float = 0.15,
-        **options: Unpack[EncoderOptions],
-    ) -> None:
+    def __init__(self, *, saccades: Sequence[Sequence[float]] = SACCADES, **options: Unpack[SeriesOptions]) -> None:
         try:
             self.saccades = tuple((float(over_s), float(speed)) for over_s, speed in saccades)
         except (TypeError, ValueError):
@@ -83,7 +75,7 @@ class GazeEncoder(SeriesEncoder):
             if not 0 <= over_s < math.inf or not 0 < speed < math.inf:
                 pair = [over_s, speed]
                 raise CheckpointError(f"encoder of 'gaze': saccades has {pair}; give finite seconds >= 0 and speed > 0")
-        super().__init__(width=width, blocks=blocks, dropout=dropout, **options)
+        super().__init__(**options)
 
     def views(self, x_BTC: Tensor) -> tuple[Tensor, Tensor]:
         """Point, velocity, speed, dispersion and `glances`; for the statistics the further features besides."""
