@@ -219,6 +219,7 @@ class MqttLink:
         while True:
             try:
                 async with self._new_client() as client:
+                    _check_alive(client)
                     subscribed: set[str] = set()
                     while missing := [f for f in self._filters if f not in subscribed]:
                         await client.subscribe([(f, 1) for f in missing])
@@ -298,6 +299,12 @@ class MqttLink:
             files = ", ".join(f for f in (self._ca, self._cert, self._key) if f)
             raise ConfigError(f"broker TLS files {files}: {error.strerror or error}; PEM is expected") from None
         return context
+
+
+def _check_alive(client: aiomqtt.Client) -> None:
+    """Raise MqttError for a connection that ended while the broker's confirmation was handled: aiomqtt forgets that."""
+    if not client._client.is_connected():
+        raise aiomqtt.MqttError("the broker ended the connection as it began")
 
 
 def _heed(client: aiomqtt.Client) -> None:

@@ -218,3 +218,21 @@ async def test_what_no_filter_asked_for_is_passed_over(caplog):
         link._inbox.put_nowait(Message(topic, b""))
     assert [m.topic for m in await receive(link, 2)] == ["iotlm/acks/home/watch", "iotlm/events/a/b/c"]
     assert not caplog.records
+
+
+async def test_a_connection_that_ends_as_it_begins_is_followed_by_another():
+    """Confirmed and closed in one breath, as when another client of the name comes at that moment."""
+    times = 0
+
+    async def confirm_and_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal times
+        times += 1
+        await reader.read(100)
+        writer.write(b"\x20\x02\x00\x00")  # CONNACK (MQTT 3.1.1, section 3.2): accepted
+        writer.close()
+
+    async with await asyncio.start_server(confirm_and_close, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with MqttLink("127.0.0.1", port, "home.watch", backoff=(0.05, 0.1)), asyncio.timeout(10):
+            while times < 3:
+                await asyncio.sleep(0.02)
