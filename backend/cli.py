@@ -13,44 +13,14 @@ import typer
 from backend.data.command import data
 from backend.demo.command import demo
 from backend.serve.command import serve
+from backend.train.command import train
 from broker.command import new_app, run
 
 app = new_app("Train, measure and serve the sensor model.")
 app.command()(serve)
 app.command()(demo)
 app.add_typer(data, name="data")
-
-
-@app.command()
-def train(
-    recipe: Annotated[str, typer.Option(help="sp-sw-har, esc10 or bundled")],
-    data: Annotated[Path, typer.Option(help="folder that holds the datasets", exists=True, file_okay=False)],
-    out: Annotated[Path, typer.Option(help="folder of the run", file_okay=False)],
-    resume: Annotated[bool, typer.Option("--resume", help="go on where the run in OUT stopped")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="remove the run in OUT and train anew")] = False,
-    folds: Annotated[int | None, typer.Option(help="leave people out fold by fold and report the mean")] = None,
-    seeds: Annotated[int, typer.Option(help="with --folds: train every fold with as many seeds", min=1)] = 1,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="field=value of the recipe")] = None,
-) -> None:
-    """Train a checkpoint, or with --folds measure a recipe on people left out."""
-    from rich.console import Console
-
-    from backend import recipes
-    from backend.train import run as runs
-    from broker.errors import ConfigError
-
-    if folds is None and seeds > 1:
-        raise ConfigError(f"--seeds {seeds}: goes with --folds; one training has the seed that --set seed=... gives it")
-    more = [] if folds is None else [f"folds={folds}"]
-    config = recipes.with_settings(recipes.recipe(recipe), [*(settings or []), *more])
-    console = Console()
-    try:
-        if folds is None:
-            runs.train(config, data, out, console, resume=resume, overwrite=overwrite)
-        else:
-            runs.train_folds(config, data, out, console, seeds=seeds, resume=resume, overwrite=overwrite)
-    except KeyboardInterrupt as stop:
-        raise typer.Abort(str(stop) or runs.kept(out, overwrite=overwrite)) from None
+app.add_typer(train, name="train")
 
 
 @app.command("eval")
