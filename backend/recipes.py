@@ -181,7 +181,7 @@ def bundled() -> TrainConfig:
     return TrainConfig(
         "bundled",
         datasets,
-        model_for(*datasets),
+        model_for(*datasets, focused=True),
         steps=3800,
         crops=24,
         slots=6,
@@ -355,7 +355,7 @@ def real() -> TrainConfig:
     return TrainConfig(
         "real",
         datasets,
-        model_for(*datasets, encoders={"capacitance": {"size": [27, 15]}, "gaze": {"saccades": GLANCES}}),
+        model_for(*datasets, focused=True, encoders={"capacitance": {"size": [27, 15]}, "gaze": {"saccades": GLANCES}}),
         steps=2400,
         crops=56,
         slots=6,

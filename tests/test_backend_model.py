@@ -153,3 +153,24 @@ def test_padding_names_rows_by_age_and_placement(predictor):
     assert batch.age.tolist() == [[2, 0], [0, 0]]
     assert batch.placement.tolist() == [[0, 0], [0, 1]]
     assert batch.present.tolist() == [[True, False], [True, True]]
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_a_focused_task_weighs_only_the_senses_that_can_tell_it(fusion):
+    torch.manual_seed(3)
+    config = ModelConfig(modalities=("imu", "audio", "thermal"), tasks=(ACTIVITY, EVENT), fusion=fusion, focused=True)
+    predictor = Predictor(Checkpoint(SensorModel(config)))
+    decided = predictor.decide(contexts(predictor))
+    heard = [found[ACTIVITY].attribution for found in decided[:3]]
+    assert all(one["room/audio"] == 0 and sum(one.values()) == pytest.approx(1) for one in heard)
+    assert all(found[EVENT].attribution["room/audio"] > 0 for found in decided[:3])
+
+
+def test_a_focused_task_without_any_of_its_senses_looks_at_what_there_is():
+    torch.manual_seed(3)
+    config = ModelConfig(modalities=("imu", "audio"), tasks=(ACTIVITY,), focused=True)
+    predictor = Predictor(Checkpoint(SensorModel(config)))
+    tokens = predictor.encode_windows([audio_window(0)])
+    outputs = predictor.model.fuse(collate([Context(0, tuple(tokens))], config))
+    assert torch.isfinite(outputs.heads[ACTIVITY]).all()
+    assert float(outputs.gate[ACTIVITY].sum()) == pytest.approx(1)

@@ -37,8 +37,19 @@ class FuseBatch:
     present: Tensor
 
 
+@dataclass(frozen=True)
+class Fused:
+    """Of B decisions: `task` (B, tasks, d), the `latents` (B, Q, d) that they are means of, and the log-`gate`
+    (B, tasks, S) of the rows.
+    """
+
+    task: Tensor
+    latents: Tensor
+    gate: Tensor
+
+
 class Gate(nn.Module):
-    """g(task, summary of a row, quality), normalised over the rows present."""
+    """g(task, summary of a row, quality), normalised over the rows that are open to the task."""
 
     def __init__(self, dim: int, tasks: int, hidden: int = 32) -> None:
         super().__init__()
@@ -47,11 +58,11 @@ class Gate(nn.Module):
         self.score = nn.Linear(hidden, 1)
         nn.init.zeros_(self.score.weight)
 
-    def forward(self, summary_BSd: Tensor, quality_BS: Tensor, present_BS: Tensor) -> Tensor:
-        """Log-weights (B, tasks, S); a row that is absent gets -inf, a row of low quality little."""
+    def forward(self, summary_BSd: Tensor, quality_BS: Tensor, open_BNS: Tensor) -> Tensor:
+        """Log-weights (B, tasks, S); a row that is not `open` to a task gets -inf, a row of low quality little."""
         hidden = torch.tanh(self.row(summary_BSd)[:, None] + self.task[:, None])
         score_BNS = self.score(hidden).squeeze(-1) + quality_BS.clamp_min(1e-3).log()[:, None]
-        level_BNS: Tensor = score_BNS.masked_fill(~present_BS[:, None], -torch.inf).log_softmax(-1)
+        level_BNS: Tensor = score_BNS.masked_fill(~open_BNS, -torch.inf).log_softmax(-1)
         return level_BNS
 
 
@@ -82,7 +93,12 @@ class Attention(nn.Module):
 
 
 class Adapter(nn.Module):
-    """Rows of tokens -> one vector per task, and the weight of every row for that task."""
+    """Rows of tokens -> one vector per task, and the weight of every row for that task.
+
+    `senses` (tasks, modalities) bool: what each task looks at, where it is not to look at everything.
+    """
+
+    senses: Tensor
 
     def __init__(
         self,
@@ -98,9 +114,12 @@ class Adapter(nn.Module):
         layers: int = 2,
         heads: int = 4,
         dropout: float = 0.1,
+        senses: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.fusion, self.tasks, self.latents, self.slots = fusion, tasks, latents, slots
+        everything = torch.ones(tasks, modalities, dtype=torch.bool)
+        self.register_buffer("senses", everything if senses is None else senses, persistent=False)
         self.modality = nn.Embedding(modalities, dim)
         self.placement = nn.Embedding(placements, dim)
         self.age = nn.Embedding(slots + 1, dim)
@@ -128,27 +147,34 @@ class Adapter(nn.Module):
         token_Md = self.missing + self.modality(index_M)
         return token_Md.expand(len(here_BM), -1, -1), ~here_BM
 
-    def forward(self, batch: FuseBatch) -> tuple[Tensor, Tensor]:
-        """Task vectors (B, tasks, d) and log-weights of the rows (B, tasks, S)."""
+    def open(self, batch: FuseBatch) -> Tensor:
+        """(B, tasks, S): the rows that each task may look at; all that are present where none is of its senses."""
+        senses_BNS = self.senses[:, batch.modality].transpose(0, 1) & batch.present[:, None]
+        return senses_BNS | (batch.present[:, None] & ~senses_BNS.any(-1, keepdim=True))
+
+    def forward(self, batch: FuseBatch) -> Fused:
+        """What the rows say together."""
         x_BSKd = self.embed(batch)
-        gate_BNS = self.gate(x_BSKd.mean(2), batch.quality, batch.present)
+        gate_BNS = self.gate(x_BSKd.mean(2), batch.quality, self.open(batch))
         if self.fusion == "late":
             # Normalised after the average, which leaves little of what tells windows apart.
-            return self.norm(gate_BNS.exp() @ batch.tokens.mean(2)), gate_BNS
+            task_BNd = self.norm(gate_BNS.exp() @ batch.tokens.mean(2))
+            return Fused(task_BNd, task_BNd, gate_BNS)
         absent_BMd, stands_BM = self.absent(batch)
         x_BXd = torch.cat([x_BSKd.flatten(1, 2), absent_BMd], 1)
         blind_BX = torch.cat([~batch.present.repeat_interleave(x_BSKd.shape[2], 1), ~stands_BM], 1)
         z_BQd = self.query.expand(len(x_BXd), -1, -1)
         mix = self._early if self.fusion == "early" else self._model
         z_BQd, gate_BNS = mix(z_BQd, x_BXd, blind_BX, gate_BNS)
-        return self.norm(z_BQd).unflatten(1, (self.tasks, self.latents)).mean(2), gate_BNS
+        z_BQd = self.norm(z_BQd)
+        return Fused(z_BQd.unflatten(1, (self.tasks, self.latents)).mean(2), z_BQd, gate_BNS)
 
     def _model(self, z_BQd: Tensor, x_BXd: Tensor, blind_BX: Tensor, gate_BNS: Tensor) -> tuple[Tensor, Tensor]:
         """Latents look at all tokens through the gate, then talk among themselves, layer by layer."""
         rows = gate_BNS.shape[-1]
         parts = (x_BXd.shape[1] - self.modality.num_embeddings) // rows
-        count_B = (gate_BNS[:, 0] > -torch.inf).sum(-1)
-        level_BNS = gate_BNS + count_B.clamp_min(1).log()[:, None, None]  # an even gate is no bias at all
+        count_BN1 = (gate_BNS > -torch.inf).sum(-1, keepdim=True)
+        level_BNS = gate_BNS + count_BN1.clamp_min(1).log()  # an even gate is no bias at all
         bias_BNX = F.pad(level_BNS.repeat_interleave(parts, 2), (0, self.modality.num_embeddings))
         bias_BNX = bias_BNX.masked_fill(blind_BX[:, None], -torch.inf)
         bias_BQX = bias_BNX.repeat_interleave(self.latents, 1)

@@ -39,6 +39,7 @@ class ModelConfig:
 
     `outputs`: by task, the labels or points that the model answers for, where these are not all that the task has.
     `placements`: those that it tells apart; the first stands for all others. `masks`: what it draws from frames.
+    `focused`: a task looks at the modalities that can tell it (`Task.modalities`), and not at all that there are.
     """
 
     modalities: Annotated[tuple[Annotated[str, one_of(ENCODERS)], ...], AfterValidator(different)] = ("imu", "audio")
@@ -59,6 +60,7 @@ class ModelConfig:
     outputs: dict[Annotated[str, one_of(TASKS)], tuple[str, ...]] = field(default_factory=dict)
     placements: tuple[str, ...] = PLACEMENTS
     masks: Annotated[tuple[Annotated[str, one_of(MASKS)], ...], AfterValidator(different)] = ()
+    focused: bool = False
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -93,8 +95,10 @@ class ModelConfig:
         return self.placements.index(name) if name in self.placements else 0
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for a JSON file. Without masks nothing is said of them: older checkpoints keep their digest."""
-        return {field: value for field, value in asdict(self).items() if value or field != "masks"}
+        """Plain values for a JSON file. Nothing is said of later fields that are off: older checkpoints keep their
+        digest.
+        """
+        return {field: value for field, value in asdict(self).items() if value or field not in LATER}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> ModelConfig:
@@ -104,6 +108,10 @@ class ModelConfig:
             values,
             lambda problem: CheckpointError(f"model configuration: {problem}; was it written by another version?"),
         )
+
+
+LATER = frozenset({"masks", "focused"})
+"""Fields that checkpoints of the format began without."""
 
 
 @dataclass(frozen=True)
@@ -135,11 +143,17 @@ class SensorModel(nn.Module):
             layers=config.layers,
             heads=config.heads,
             dropout=config.dropout,
+            senses=self._senses() if config.focused else None,
         )
         self.tasks = {name: config.task(name) for name in config.tasks}
         self.heads = nn.ModuleDict({name: task.head(config.dim) for name, task in self.tasks.items()})
         self.unimodal = nn.ModuleDict({m: self._voters(m) for m in config.modalities})
         self.masks = nn.ModuleDict({name: MASKS[name].decoder() for name in config.masks})
+
+    def _senses(self) -> Tensor:
+        """(tasks, modalities) bool: which modalities help which task."""
+        tasks = (TASKS[name].modalities for name in self.config.tasks)
+        return torch.tensor([[m in helping for m in self.config.modalities] for helping in tasks], dtype=torch.bool)
 
     def _voters(self, modality: str) -> nn.ModuleDict:
         """Heads over one modality alone, of the tasks that ask for it."""
@@ -176,11 +190,11 @@ class SensorModel(nn.Module):
 
     def fuse(self, batch: FuseBatch, asked: Collection[str] | None = None) -> Outputs:
         """What every task's head says, and its gate, for B decisions; of the tasks `asked` alone, where given."""
-        task_BNd, gate_BNS = self.adapter(batch)
+        fused = self.adapter(batch)
         tasks = [(i, task) for i, task in enumerate(self.config.tasks) if asked is None or task in asked]
         return Outputs(
-            {task: self.heads[task](task_BNd[:, i]) for i, task in tasks},
-            {task: gate_BNS[:, i].exp() for i, task in tasks},
+            {task: self.heads[task](fused.task[:, i]) for i, task in tasks},
+            {task: fused.gate[:, i].exp() for i, task in tasks},
         )
 
     def votes(self, modality: str, tokens_BKd: Tensor) -> dict[str, Tensor]:

@@ -93,10 +93,14 @@ class Task:
         """Whether there is something to decide for a moment in which these streams, and before which these modalities,
         delivered.
         """
-        found = {modality for modality, _ in present}
-        if (found | before) & self.given_by:
-            return False
-        return any(need.met(present) for need in self.needs) if self.needs else bool(found & self.modalities)
+        given = ({modality for modality, _ in present} | before) & self.given_by
+        return not given and self.tells(present)
+
+    def tells(self, present: Sequence[Placed]) -> bool:
+        """Whether these streams are enough to tell."""
+        if self.needs:
+            return any(need.met(present) for need in self.needs)
+        return any(modality in self.modalities for modality, _ in present)
 
     @property
     def outputs(self) -> tuple[str, ...]:

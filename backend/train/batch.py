@@ -23,7 +23,8 @@ from backend.data.recording import Masks, Sequence, Series
 from backend.model.adapter import FuseBatch
 from backend.model.contact import REACH
 from backend.model.sensorlm import ModelConfig, Outputs, SensorModel
-from backend.tasks import MASKS, TASKS, Classification
+from backend.tasks import MASKS, TASKS, Classification, Task
+from backend.tasks.task import Placed
 from backend.train.augment import AUGMENTATIONS, UNMIRRORED, AugmentConfig
 
 
@@ -70,7 +71,8 @@ class Batch:
     """R crops of L slots with up to M streams each.
 
     `windows` by modality; `modality`, `placement` (R, M) indices; `quality`, `present` (R, L, M); `targets` by task
-    (R, L, size) and, of classifications, `parts` (R, L, PARTS, labels): `Task.unknown` where nothing is known.
+    (R, L, size) and, of classifications, `parts` (R, L, PARTS, labels): `Task.unknown` where nothing is known. `asked`
+    (R, L) by task: where serving would ask it, for what it has.
     """
 
     windows: dict[str, Windows]
@@ -80,6 +82,7 @@ class Batch:
     present: Tensor
     targets: dict[str, Tensor]
     parts: dict[str, Tensor]
+    asked: dict[str, Tensor]
     masks: dict[str, Patches] = field(default_factory=dict)
 
 
@@ -144,6 +147,7 @@ def assemble(
     rates: dict[str, float] = {}
     unasked: list[frozenset[str]] = [frozenset()] * len(crops)
     mirrored = [False] * len(crops)
+    streams: list[list[Placed]] = [[] for _ in crops]
     for r, one in enumerate(crops):
         if one.masks and not one.targets:
             continue  # nothing to decide: its frames are learned from as they are
@@ -171,6 +175,7 @@ def assemble(
             known = drop is None or rng.random() > drop.modality
             placement[r, m] = config.placement(series.placement) if known else 0
             quality[r, chosen, m], present[r, chosen, m] = series.quality[start + chosen], True
+            streams[r].append((series.modality, series.placement))
             m += 1
     windows = {}
     for name, rate in rates.items():
@@ -181,8 +186,19 @@ def assemble(
     rows = int(present.any((0, 1)).sum())
     about = [torch.from_numpy(a[..., :rows]) for a in (modality, placement, quality, present)]
     targets, parts = _labels(crops, slots, config, unasked, mirrored)
+    asked = {name: _asked(TASKS[name], present, streams) for name in targets}
     masks = _patches(crops, slots, config, rng)
-    return Batch(windows, about[0], about[1], about[2], about[3], targets, parts, masks)
+    return Batch(windows, about[0], about[1], about[2], about[3], targets, parts, asked, masks)
+
+
+def _asked(task: Task, present_RLM: np.ndarray, streams: Many[Many[Placed]]) -> Tensor:
+    """(R, L) bool: where the streams that deliver in a slot are enough to ask the task."""
+    asked_RL = np.zeros(present_RLM.shape[:2], bool)
+    for asked_L, present_LM, placed in zip(asked_RL, present_RLM, streams, strict=True):
+        for pattern in np.unique(present_LM, axis=0):
+            there = [stream for stream, is_there in zip(placed, pattern, strict=False) if is_there]
+            asked_L[(present_LM == pattern).all(-1)] = task.tells(there)
+    return torch.from_numpy(asked_RL)
 
 
 def _stacked(values: Many[np.ndarray]) -> np.ndarray:

@@ -148,24 +148,20 @@ def _within(first: int, cells: int, size: int, finer: int) -> slice:
 def task_losses(answers: Answers, batch: Batch, weights: dict[str, Tensor], config: TrainConfig) -> dict[str, Tensor]:
     """Mean loss by task of the decisions, and by `task/modality` of the unimodal heads (already weighted).
 
-    A decision counts where its task's modalities are present in the slot. Unimodal heads learn tasks that ask
-    for their modality, part by part where the edges of labels mean something, else the window's label throughout.
-    Where nothing counts there is no loss: a zero would be taken for a task that has been learned.
+    A decision counts where serving would ask for it. Unimodal heads learn tasks that ask for their modality, part by
+    part where the edges of labels mean something, else the window's label throughout. Where nothing counts there is no
+    loss: a zero would be taken for a task that has been learned.
     """
     losses = {}
     which, slot = answers.at.unbind(-1)
     for name, target_RLN in batch.targets.items():
         task = config.model.task(name)
-        asked = [m for m in config.model.modalities if m in task.modalities and m in batch.windows]
-        rows = torch.zeros(batch.present.shape[:2], dtype=torch.bool)
-        for modality in asked:
-            where = batch.windows[modality].where
-            rows[where[:, 0], where[:, 1]] = True
+        helping = [m for m in config.model.modalities if m in task.modalities and m in batch.windows]
         said, target = answers.outputs.heads[name], target_RLN[which, slot]
-        counts = rows[which, slot] & task.known(target)
+        counts = batch.asked[name][which, slot] & task.known(target)
         if counts.any():
             losses[name] = _mean_loss(task, said, target, counts, weights, config)
-        for modality in asked:
+        for modality in helping:
             at = batch.windows[modality].where
             vote, target = answers.votes[modality][name], target_RLN[at[:, 0], at[:, 1]]
             counts = task.known(target)
