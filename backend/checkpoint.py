@@ -9,19 +9,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from backend.model.language import TOKENIZER, read_tokenizer, tokenizer_digest
 from backend.model.sensorlm import ModelConfig, SensorModel
 from broker.errors import CheckpointError
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 FORMAT = 2
 AUXILIARY = "unimodal."
+LANGUAGE = "language.llm."
 PRETRAINED = Path(__file__).parent / "pretrained"
 """The checkpoint that comes with the package."""
 
@@ -50,23 +55,40 @@ class Checkpoint:
         return sha.hexdigest()
 
     def weights(self) -> dict[str, Tensor]:
-        """All weights that decisions depend on."""
+        """All weights that decisions depend on; those of a language model in half precision where this is exact."""
         state = self.model.state_dict().items()
-        return {name: value.detach().cpu().contiguous() for name, value in state if not name.startswith(AUXILIARY)}
+        found = {name: value.detach().cpu().contiguous() for name, value in state if not name.startswith(AUXILIARY)}
+        return {name: _halved(value) if name.startswith(LANGUAGE) else value for name, value in found.items()}
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase | None:
+        """That of a language model which the checkpoint keeps."""
+        language = self.model.language
+        return language.words if language is not None and language.config.kept else None
 
     def settings(self) -> dict[str, Any]:
-        """What decisions depend on besides the weights."""
+        """What decisions and text depend on besides the weights."""
+        tokenizer = self.tokenizer
         return {
             "format": FORMAT,
             "model": self.model.config.to_json(),
             "temperatures": self.temperatures,
             "thresholds": self.thresholds,
+            **({} if tokenizer is None else {"tokenizer": tokenizer_digest(tokenizer)}),
         }
 
 
+def _halved(value: Tensor) -> Tensor:
+    """The tensor as float16 if nothing is lost by it."""
+    half = value.half() if value.is_floating_point() else value
+    return half if half.to(value.dtype).equal(value) else value
+
+
 def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
-    """Write both files into `folder`, each complete or not at all."""
+    """Write both files into `folder`, each complete or not at all, and the tokenizer of a language model beside."""
     folder.mkdir(parents=True, exist_ok=True)
+    if (tokenizer := checkpoint.tokenizer) is not None:
+        tokenizer.save_pretrained(folder / TOKENIZER)
     config = {
         **checkpoint.settings(),
         "encoders": checkpoint.encoders,
@@ -79,8 +101,12 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
         (folder / f"{name}.part").replace(folder / name)
 
 
-def load_checkpoint(where: Path | str | None = None) -> Checkpoint:
-    """The checkpoint in a folder, or the bundled one; raises CheckpointError when it cannot be used."""
+def load_checkpoint(where: Path | str | None = None, llm: str | None = None) -> Checkpoint:
+    """The checkpoint in a folder, or the bundled one; `llm` is where its language model lies now, if it keeps none.
+
+    Raises:
+        CheckpointError: it cannot be used.
+    """
     folder = PRETRAINED if where is None else Path(where)
     try:
         config = json.loads((folder / "config.json").read_text())
@@ -97,7 +123,10 @@ def load_checkpoint(where: Path | str | None = None) -> Checkpoint:
     missing = [name for name in ("model", "temperatures", "thresholds", "digest") if name not in config]
     if missing:
         raise CheckpointError(f"checkpoint {folder}: config.json lacks {', '.join(missing)}; train it again")
-    model = SensorModel(ModelConfig.from_json(config["model"]))
+    about = ModelConfig.from_json(config["model"])
+    model = SensorModel(about if llm is None else _placed(about, llm, folder))
+    if model.language is not None and model.language.config.kept:
+        model.language.tokenizer = read_tokenizer(str(folder / TOKENIZER))
     try:
         lacking, strange = model.load_state_dict(weights, strict=False)
     except RuntimeError as error:
@@ -108,7 +137,23 @@ def load_checkpoint(where: Path | str | None = None) -> Checkpoint:
     if unfit := [name for name in (*lacking, *strange) if not name.startswith(AUXILIARY)]:
         raise CheckpointError(f"checkpoint {folder}: weights do not fit the configuration ({unfit[0]}); get it again")
     model.eval()
+    model.config = about  # where a language model lies is no part of what the checkpoint is
     checkpoint = Checkpoint(model, config["temperatures"], config["thresholds"], config.get("training", {}))
     if checkpoint.digest != config["digest"]:
         raise CheckpointError(f"checkpoint {folder}: weights or settings were changed after training; get it again")
     return checkpoint
+
+
+def _placed(config: ModelConfig, llm: str, folder: Path) -> ModelConfig:
+    """The configuration with its language model at another place."""
+    if config.language is None:
+        raise CheckpointError(
+            f"--llm {llm}: checkpoint {folder} was trained without a language model; train stage 2 on it with "
+            "`backend train instruct --llm`, or leave --llm out"
+        )
+    if config.language.kept:
+        raise CheckpointError(
+            f"--llm {llm}: checkpoint {folder} brings its own language model, and knows no other; leave --llm out, or "
+            "train stage 2 on this one with `backend train instruct --llm`"
+        )
+    return replace(config, language=replace(config.language, llm=llm))

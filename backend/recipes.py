@@ -181,7 +181,7 @@ def bundled() -> TrainConfig:
     return TrainConfig(
         "bundled",
         datasets,
-        model_for(*datasets, focused=True),
+        model_for(*datasets),
         steps=3800,
         crops=24,
         slots=6,

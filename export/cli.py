@@ -43,7 +43,7 @@ def export(
         raise ConfigError(f"{error.name} is not installed: .venv/bin/pip install -e '.[export]' in the clone") from None
 
     *given, out = folders
-    checkpoint = load_checkpoint(*given)
+    checkpoint = load_checkpoint(given[0] if given else None)
     bundle.require_room(out, checkpoint.encoders, force)
     kind = f"recordings in {data}" if data else "simulated recordings"
     typer.echo(f"exporting {', '.join(checkpoint.encoders)}; proving on {kind} takes some minutes")

@@ -23,6 +23,7 @@ from backend.model.adapter import FUSIONS, PLACEMENTS, Adapter, FuseBatch
 from backend.model.contact import ContactDecoder
 from backend.model.encoders import ENCODERS, build_encoder, options_of
 from backend.model.history import SLOTS_OF_CONTEXT, Context, StreamTokens
+from backend.model.language import SOFT_TOKENS, LanguageConfig, LanguageModel
 from backend.model.trunk import Encoder
 from backend.moment import StreamWindow
 from backend.tasks import MASKS, TASKS, Classification, Regression, Task
@@ -40,6 +41,7 @@ class ModelConfig:
     `outputs`: by task, the labels or points that the model answers for, where these are not all that the task has.
     `placements`: those that it tells apart; the first stands for all others. `masks`: what it draws from frames.
     `focused`: a task looks at the modalities that can tell it (`Task.modalities`), and not at all that there are.
+    `language`: the language model between adapter and heads, if there is one.
     """
 
     modalities: Annotated[tuple[Annotated[str, one_of(ENCODERS)], ...], AfterValidator(different)] = ("imu", "audio")
@@ -61,6 +63,7 @@ class ModelConfig:
     placements: tuple[str, ...] = PLACEMENTS
     masks: Annotated[tuple[Annotated[str, one_of(MASKS)], ...], AfterValidator(different)] = ()
     focused: bool = False
+    language: LanguageConfig | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -84,7 +87,17 @@ class ModelConfig:
             known = options_of(modality)
             for option in set(options) - set(known):
                 raise ValueError(f"encoders.{modality} has no {option!r}; options: {', '.join(known)}")
+        if self.language is not None and self.soft_tokens > SOFT_TOKENS:
+            raise ValueError(
+                f"{len(self.tasks)} tasks of {self.latents} latents are {self.soft_tokens} soft tokens, and a language "
+                f"model takes {SOFT_TOKENS}; lower latents"
+            )
         return self
+
+    @property
+    def soft_tokens(self) -> int:
+        """What the adapter hands to a language model."""
+        return len(self.tasks) * (1 if self.fusion == "late" else self.latents)
 
     def task(self, name: str) -> Task:
         """A task over the outputs that this model has."""
@@ -110,22 +123,31 @@ class ModelConfig:
         )
 
 
-LATER = frozenset({"masks", "focused"})
+LATER = frozenset({"masks", "focused", "language"})
 """Fields that checkpoints of the format began without."""
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """By task: what its head says (B, ...), and gate (B, S), the weight of each row; an answer's weights sum to one."""
+    """By task: what its head says (B, ...), and gate (B, S), the weight of each row; an answer's weights sum to one.
+
+    `latents` (B, Q, d) are what a language model is told.
+    """
 
     heads: dict[str, Tensor]
     gate: dict[str, Tensor]
+    latents: Tensor
 
 
 class SensorModel(nn.Module):
-    """Encoders, adapter and heads, built from a ModelConfig."""
+    """Encoders, adapter, a language model if there is one, and heads, built from a ModelConfig.
 
-    def __init__(self, config: ModelConfig) -> None:
+    With `begin` a language model's weights are read from where its configuration says (`LanguageModel`).
+    """
+
+    language: LanguageModel | None
+
+    def __init__(self, config: ModelConfig, *, begin: bool = False) -> None:
         super().__init__()
         self.config = config
         size = {"tokens": config.tokens, "dim": config.dim}
@@ -149,6 +171,8 @@ class SensorModel(nn.Module):
         self.heads = nn.ModuleDict({name: task.head(config.dim) for name, task in self.tasks.items()})
         self.unimodal = nn.ModuleDict({m: self._voters(m) for m in config.modalities})
         self.masks = nn.ModuleDict({name: MASKS[name].decoder() for name in config.masks})
+        of = config.language
+        self.language = None if of is None else LanguageModel(of, config.dim, len(config.tasks), begin=begin)
 
     def _senses(self) -> Tensor:
         """(tasks, modalities) bool: which modalities help which task."""
@@ -192,9 +216,14 @@ class SensorModel(nn.Module):
         """What every task's head says, and its gate, for B decisions; of the tasks `asked` alone, where given."""
         fused = self.adapter(batch)
         tasks = [(i, task) for i, task in enumerate(self.config.tasks) if asked is None or task in asked]
+        index = [i for i, _ in tasks]
+        vector_BNd = fused.task[:, index]
+        if self.language is not None:
+            vector_BNd = vector_BNd + self.language(fused.latents, vector_BNd, index)
         return Outputs(
-            {task: self.heads[task](fused.task[:, i]) for i, task in tasks},
+            {task: self.heads[task](vector_BNd[:, n]) for n, (_, task) in enumerate(tasks)},
             {task: fused.gate[:, i].exp() for i, task in tasks},
+            fused.latents,
         )
 
     def votes(self, modality: str, tokens_BKd: Tensor) -> dict[str, Tensor]:
