@@ -329,9 +329,7 @@ class Predictor:
         asked = [name for name, said in asks.items() if any(said)]
         if not asked:
             return answers
-        batch = collate(contexts, self.config)
-        batch = FuseBatch(*(value.to(self.device) for value in vars(batch).values()))
-        outputs = self.model.fuse(batch, asked)
+        outputs = self.model.fuse(self._batch(contexts), asked)
         for name in asked:
             task = self.tasks[name]
             gate_BS = outputs.gate[name].cpu().numpy()
@@ -351,11 +349,24 @@ class Predictor:
         return answers
 
     @torch.inference_mode()
+    def say(self, contexts: Sequence[Context], questions: Sequence[str]) -> list[str]:
+        """The language model's answer in words to one question about each context."""
+        language = self.model.language
+        if language is None:
+            raise CheckpointError("the checkpoint has no language model; train stage 2 on it: `backend train instruct`")
+        fused = self.model.adapter(self._batch(contexts))
+        said = language.generate(fused.latents, [language.tokens(question) for question in questions])
+        return [language.text(tokens) for tokens in said]
+
+    @torch.inference_mode()
     def draw(self, mask: str, x_BHWC: NDArray[np.float32]) -> NDArray[np.bool_]:
         """(B, H x finer, W x finer) masks of frames in the modality's units."""
         decoder = self.model.decoder(mask)
         logit_BHW = decoder(decoder.picture(torch.from_numpy(x_BHWC).to(self.device)))
         return np.asarray((logit_BHW > 0).cpu())
+
+    def _batch(self, contexts: Sequence[Context]) -> FuseBatch:
+        return FuseBatch(*(value.to(self.device) for value in vars(collate(contexts, self.config)).values()))
 
     def _answers(self, name: str, task: Task, head_BN: Tensor) -> NDArray[np.float32]:
         """(B, size) calibrated probabilities, or values in the task's unit."""

@@ -23,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from backend.device import has_bf16
 from backend.model.contact import REACH
 from backend.model.sensorlm import SensorModel
 from backend.recipes import TrainConfig
@@ -89,7 +90,7 @@ def train_step(state: State, mixture: Mixture, weights: dict[str, Tensor], confi
     batch = _with_sounds_mixed(batch, config, rng)
     losses = mask_losses(state.model, batch)
     if batch.targets and batch.present.any():
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16 and has_bf16()):
             answers = answer(state.model, batch)
         losses |= task_losses(answers, batch, weights, config)
     state.step += 1
