@@ -2,13 +2,18 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from backend.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from backend.model.adapter import FuseBatch
+from backend.model.history import History
 from backend.model.language import LanguageConfig, resolved
 from backend.model.sensorlm import ModelConfig, SensorModel
+from backend.moment import StreamWindow
+from backend.serve.config import load
+from backend.serve.server import _load_model
 from backend.tasks import TASKS
 from broker.errors import CheckpointError
 from tests.small_llms import KINDS, write_llm
@@ -187,3 +192,19 @@ def test_what_cannot_be_is_said(tmp_path):
         resolved(LanguageConfig("nowhere"))
     with pytest.raises(ValueError, match="a language model takes 32; lower latents"):
         ModelConfig(latents=17, language=LanguageConfig("x"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_serving_takes_the_language_model_from_where_it_is_told(kind, tmp_path):
+    llm = write_llm(tmp_path / "llm", kind)
+    save_checkpoint(Checkpoint(stirred(started(configured(llm)))), tmp_path / "run")
+    (tmp_path / "llm").rename(tmp_path / "large")
+    config = load(None, {"checkpoint": str(tmp_path / "run"), "llm": str(tmp_path / "large")})
+    predictor = _load_model(config)
+    window = StreamWindow("watch", "imu", "imu", "wrist", 0, 50.0, 1.0, np.ones((50, 6), np.float32))
+    history = History()
+    history.add(predictor.encode_windows([window]))
+    answers = predictor.decide([history.at(0)])[0]
+    assert answers[TASK[0]].attribution == {"watch/imu": pytest.approx(1.0)}
+    assert sum(answers[TASK[0]].probs.values()) == pytest.approx(1)
+    assert isinstance(predictor.say([history.at(0)], ["Which?"])[0], str)

@@ -21,6 +21,9 @@ def serve(
         list[str] | None, typer.Option(help="Publish this task only; may be repeated. All of the model's if left out.")
     ] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Folder of a model; the bundled one if left out.")] = None,
+    llm: Annotated[
+        str | None, typer.Option(help="Folder or hub name of the language model that the checkpoint refers to.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="Where the model computes: cpu, cuda ...")] = None,
     store: Annotated[str | None, typer.Option(help="Database: a file, or an SQLAlchemy URL.")] = None,
     http_host: Annotated[str | None, typer.Option(help="Address of the HTTP API.")] = None,
@@ -40,6 +43,7 @@ def serve(
         "site": site,
         "tasks": task or None,
         "checkpoint": str(checkpoint) if checkpoint else None,
+        "llm": llm,
         "device": device,
         "store.url": f"sqlite:///{store}" if store and "://" not in store else store,
         "http.host": http_host,

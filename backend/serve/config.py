@@ -2,6 +2,7 @@
 
 site = "+"                      # one site, or + for all
 checkpoint = "runs/home"        # a folder; left out: the bundled model
+llm = "models/qwen"             # where the language model lies that the checkpoint was trained with and does not keep
 lateness_s = 1.0                # how long a moment waits for a stream that is silent
 max_wait_s = 30.0               # how long a moment waits for a stream that delivers, but is behind; 4 for a gps
 idle_s = 5.0                    # silence after which what is open is closed
@@ -111,6 +112,7 @@ class ServeConfig(BaseSettings):
 
     site: str = "+"
     checkpoint: str | None = None
+    llm: str | None = None
     device: str = "cpu"
     lateness_s: float = Field(default=1.0, ge=0)
     idle_s: float = Field(default=5.0, gt=0)

@@ -128,7 +128,7 @@ def _load_model(config: ServeConfig) -> "Predictor":
     except (RuntimeError, AssertionError) as error:  # the latter: torch without CUDA
         reason = str(error).splitlines()[0]
         raise ConfigError(f"device {config.device!r}: {reason}; --device cpu works everywhere") from None
-    return Predictor(load_checkpoint(config.checkpoint), config.device)
+    return Predictor(load_checkpoint(config.checkpoint, config.llm), config.device)
 
 
 def _registry() -> CollectorRegistry:
