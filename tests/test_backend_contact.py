@@ -20,9 +20,10 @@ from backend.train import scores
 from backend.train.batch import assemble, crop
 from backend.train.evaluate import cut_all
 from backend.train.examine import examine_recordings, figures
-from backend.train.loop import new_state, train_step
+from backend.train.loop import train_step
 from backend.train.run import train, train_folds
 from backend.train.source import Mixture, Source
+from backend.train.state import new_state
 from broker.errors import ConfigError
 from edge.windows import Stream
 from tests.small_sets import write_npz

@@ -11,7 +11,7 @@ from backend.model.sensorlm import ModelConfig, Predictor, SensorModel
 from backend.tasks import TASKS
 from backend.train.batch import Crop, answer, assemble, crop, overlay
 from backend.train.evaluate import decide, encode
-from backend.train.loop import new_state
+from backend.train.state import new_state
 from tests.small_runs import ACTIVITY, EVENT, tiny
 
 

@@ -21,7 +21,7 @@ from backend.train.evaluate import (
     headline,
     measure,
 )
-from backend.train.loop import new_state
+from backend.train.state import new_state
 from tests.small_runs import ACTIVITY, EVENT, tiny
 
 

@@ -12,7 +12,7 @@ from backend.recipes import model_for
 from backend.tasks import TASKS, Classification
 from backend.train.evaluate import cut_all, decide, encode
 from backend.train.examine import examine, examine_recordings, figures, summary
-from backend.train.loop import new_state
+from backend.train.state import new_state
 from broker.errors import DataError
 from tests.small_runs import ACTIVITY, EVENT, motion_alone, tiny
 from tests.small_sets import read, write_sp_sw_har, written

@@ -10,10 +10,11 @@ import torch
 
 from backend.model.sensorlm import ModelConfig
 from backend.tasks import TASKS
-from backend.train import loop
 from backend.train.batch import DropConfig, answer, assemble
-from backend.train.loop import load_state, new_state, run_steps
+from backend.train.loop import run_steps
+from backend.train.losses import task_losses
 from backend.train.source import Mixture, Source
+from backend.train.state import load_state, new_state
 from broker.errors import CheckpointError
 from tests.small_runs import ACTIVITY, TINY, tiny
 
@@ -79,22 +80,13 @@ def test_a_task_of_which_nothing_counts_has_no_loss_and_a_step_without_any_chang
     mixture = Mixture({"synthetic": Source(scenes, config)}, config)
     weights = {name: torch.ones(config.model.task(name).size) for name in config.model.tasks}
     state = new_state(config)
-    batch = assemble(mixture.draw(np.random.default_rng(0)), config.slots, config.model, np.random.default_rng(0))
+    batch = assemble(
+        mixture.draw(np.random.default_rng(0), config.crops), config.slots, config.model, np.random.default_rng(0)
+    )
     unknown = {name: torch.full_like(of, TASKS[name].unknown) for name, of in batch.targets.items()}
     one, *_ = unknown
     some = replace(batch, targets={**batch.targets, one: unknown[one]})
-    losses = loop.task_losses(answer(state.model, some), some, weights, config)
+    losses = task_losses(answer(state.model, some), some, weights, config)
     assert losses and not [name for name in losses if name.startswith(one)]
     none = replace(batch, targets=unknown)
-    assert not loop.task_losses(answer(state.model, none), none, weights, config)
-
-
-def test_losses_are_balanced_by_their_running_means():
-    running: dict[str, float] = {}
-    big, small = torch.tensor(100.0, requires_grad=True), torch.tensor(0.1, requires_grad=True)
-    loop._balanced({"a": big, "b": small}, running, {}).backward()
-    assert running == {"a": 100.0, "b": pytest.approx(0.1)}
-    assert float(big.grad * 100) == pytest.approx(float(small.grad * 0.1), rel=1e-4)
-    big.grad = small.grad = None
-    loop._balanced({"a": big, "b": small}, dict(running), {"a": 3.0}).backward()
-    assert float(big.grad * 100) == pytest.approx(3 * float(small.grad * 0.1), rel=1e-4)
+    assert not task_losses(answer(state.model, none), none, weights, config)

@@ -16,8 +16,8 @@ from backend.checkpoint import load_checkpoint
 from backend.cli import app
 from backend.model.sensorlm import ModelConfig
 from backend.recipes import TrainConfig, recipe, with_settings
-from backend.train.loop import new_state, save_state
 from backend.train.run import FOLDS_FILES, train, train_folds
+from backend.train.state import new_state, save_state
 from broker.errors import CheckpointError, ConfigError, DataError
 from tests.small_runs import ACTIVITY, EVENT, QUIET, motion_alone, tiny
 from tests.small_sets import write_sp_sw_har

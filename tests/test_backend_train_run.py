@@ -19,8 +19,8 @@ from backend.tasks import TASKS
 from backend.tasks.activity import MOBILITY
 from backend.train import run
 from backend.train.examine import examine
-from backend.train.loop import new_state
 from backend.train.run import take_out_weights, train
+from backend.train.state import new_state
 from broker.errors import ConfigError, DataError
 from tests.small_runs import ACTIVITY, QUIET, TINY, motion_alone, tiny
 from tests.small_sets import write_sp_sw_har
@@ -149,7 +149,8 @@ def test_a_training_is_the_same_in_every_process():
 import torch
 from backend.data.synthetic import scene_recording
 from backend.model.sensorlm import ModelConfig
-from backend.train.loop import new_state, train_step
+from backend.train.loop import train_step
+from backend.train.state import new_state
 from backend.train.source import Mixture, Source
 from tests.small_runs import tiny
 

@@ -50,6 +50,10 @@ class Windows:
     rate: float
     where: Tensor
 
+    def to(self, device: torch.device) -> Windows:
+        """The same on a device."""
+        return Windows(tuple(x.to(device) for x in self.values), self.rate, self.where.to(device))
+
 
 PATCH = 24
 """Cells along a side of what is seen of a frame where a mask is learned: most of a frame is empty."""
@@ -64,6 +68,10 @@ class Patches:
     frames: Tensor
     corner: list[tuple[int, int]]
     mask: Tensor
+
+    def to(self, device: torch.device) -> Patches:
+        """The same on a device."""
+        return Patches(self.frames.to(device), self.corner, self.mask.to(device))
 
 
 @dataclass(frozen=True)
@@ -85,6 +93,19 @@ class Batch:
     asked: dict[str, Tensor]
     masks: dict[str, Patches] = field(default_factory=dict)
 
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device; this very batch where it is there."""
+        if device == self.present.device:
+            return self
+        about = (self.modality, self.placement, self.quality, self.present)
+        by_name = (self.targets, self.parts, self.asked)
+        return Batch(
+            {name: windows.to(device) for name, windows in self.windows.items()},
+            *(one.to(device) for one in about),
+            *({name: one.to(device) for name, one in of.items()} for of in by_name),
+            {name: patches.to(device) for name, patches in self.masks.items()},
+        )
+
 
 @dataclass(frozen=True)
 class Crop:
@@ -103,7 +124,11 @@ class Crop:
 
 def crop(sequence: Sequence, slots: int, rng: np.random.Generator) -> Crop:
     """A random part of `slots` slots; a shorter sequence is taken whole and ends unlabelled."""
-    start = int(rng.integers(0, max(sequence.length - slots, 0) + 1))
+    return crop_at(sequence, int(rng.integers(0, max(sequence.length - slots, 0) + 1)), slots)
+
+
+def crop_at(sequence: Sequence, start: int, slots: int) -> Crop:
+    """The part of `slots` slots from a slot on; what lies beyond the end is unlabelled."""
     stop = start + slots
     targets = {task: _padded(of[start:stop], slots, TASKS[task].unknown) for task, of in sequence.targets.items()}
     parts = {task: _padded(of.dense(start, stop, TASKS[task].size), slots, 0.0) for task, of in sequence.parts.items()}
@@ -302,7 +327,8 @@ def answer(model: SensorModel, batch: Batch) -> Answers:
     """Encode every window once, and fuse at every slot that has a window."""
     config = model.config
     sequences, slots, rows = batch.present.shape
-    tokens = torch.zeros(sequences, slots, rows, config.tokens, config.dim)
+    device = batch.present.device
+    tokens = torch.zeros(sequences, slots, rows, config.tokens, config.dim, device=device)
     quality, votes = batch.quality, {}
     for name, windows in batch.windows.items():
         encoded = [model.encode(name, x, windows.rate) for x in windows.values]
@@ -322,7 +348,7 @@ def answer(model: SensorModel, batch: Batch) -> Answers:
 
     at = batch.present.any(-1).nonzero()
     which, slot = at.unbind(-1)
-    age = torch.arange(config.slots, -1, -1).repeat_interleave(rows).expand(len(at), -1)
+    age = torch.arange(config.slots, -1, -1, device=device).repeat_interleave(rows).expand(len(at), -1)
     fused = FuseBatch(
         history(tokens)[which, slot],
         batch.modality.repeat(1, lags)[which],

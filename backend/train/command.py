@@ -5,12 +5,16 @@ Heavy imports stand inside the commands, so that `backend --help` answers at onc
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from broker.command import new_app
+from broker.errors import IotlmError
 
 train = new_app("Train a checkpoint, or with --folds measure a recipe on people left out.", alone=True)
 
@@ -20,6 +24,17 @@ Out = Annotated[Path | None, typer.Option(help="folder of the run", file_okay=Fa
 Resume = Annotated[bool, typer.Option("--resume", help="go on where the run in OUT stopped")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="remove the run in OUT and train anew")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="field=value of the recipe")]
+
+
+@contextmanager
+def _one_speaks() -> Iterator[None]:
+    """Of several processes that train together only the first says why it ends."""
+    try:
+        yield
+    except (IotlmError, typer.Abort):
+        if os.environ.get("RANK", "0") == "0":
+            raise
+        raise typer.Exit(1) from None
 
 
 @train.callback(invoke_without_command=True)
@@ -45,17 +60,21 @@ def whole(
 
     from backend import recipes
     from backend.train import run as runs
+    from backend.train.group import joined
     from broker.errors import ConfigError
 
     if folds is None and seeds > 1:
         raise ConfigError(f"--seeds {seeds}: goes with --folds; one training has the seed that --set seed=... gives it")
     more = [] if folds is None else [f"folds={folds}"]
     config = recipes.with_settings(recipes.recipe(recipe), [*(settings or []), *more])
-    console = Console()
-    try:
-        if folds is None:
-            runs.train(config, data, out, console, resume=resume, overwrite=overwrite)
-        else:
-            runs.train_folds(config, data, out, console, seeds=seeds, resume=resume, overwrite=overwrite)
-    except KeyboardInterrupt as stop:
-        raise typer.Abort(str(stop) or runs.kept(out, overwrite=overwrite)) from None
+    with _one_speaks(), joined(config) as group:
+        console = Console(quiet=not group.first)
+        try:
+            if folds is None:
+                runs.train(config, data, out, console, resume=resume, overwrite=overwrite, group=group)
+            else:
+                runs.train_folds(
+                    config, data, out, console, seeds=seeds, resume=resume, overwrite=overwrite, group=group
+                )
+        except KeyboardInterrupt as stop:
+            raise typer.Abort(str(stop) or runs.kept(out, overwrite=overwrite)) from None

@@ -1,8 +1,9 @@
-"""The training loop: draw, answer, lose, step; save so that a resumed run goes on exactly as an uninterrupted one.
+"""The training loop: draw, answer, lose, step; measure and stop.
 
-Everything random in a step follows from (seed, step), so the state to save is weights, averages, optimiser and the
-step. A run's folder holds `train.json` (the whole configuration), `state.safetensors` (to resume), `metrics.jsonl` (one
-line per step) and at the end the checkpoint. It knows nothing of what is measured afterwards.
+A step is handled in `accumulate` equal parts, by one process or shared among several, to the same result but for the
+order in which sums round. Everything random in a part follows from (seed, step, part). A run's folder holds
+`train.json` (the whole configuration), `state.safetensors` (to resume), `metrics.jsonl` (one line per step) and at the
+end the checkpoint. It knows nothing of what is measured afterwards.
 """
 
 from __future__ import annotations
@@ -11,100 +12,184 @@ import json
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from backend.device import has_bf16
-from backend.model.contact import REACH
-from backend.model.sensorlm import SensorModel
 from backend.recipes import TrainConfig
-from backend.tasks import MASKS, Classification, Regression, Task
 from backend.tasks.events import EVENTS
 from backend.train.augment_audio import mix_sounds
-from backend.train.batch import Answers, Batch, answer, assemble
+from backend.train.balance import by_task
+from backend.train.batch import Batch, answer, assemble
+from backend.train.group import ALONE, Group
+from backend.train.held import Held, note
+from backend.train.losses import loss_names, mask_losses, task_losses
 from backend.train.source import Mixture
-from broker.errors import CheckpointError
-
-STATE = "state.safetensors"
-METRICS = "metrics.jsonl"
-LOSS_MEMORY = 0.98
-"""Decay of the running loss that normalises each task's loss."""
-
-
-@dataclass
-class State:
-    """All that a run changes. `average` is the exponential moving average of the weights, `running` of the losses;
-    `seconds` is the time that all steps took, over every resumption.
-    """
-
-    model: SensorModel
-    optimizer: torch.optim.AdamW
-    average: dict[str, Tensor]
-    running: dict[str, float] = field(default_factory=dict)
-    step: int = 0
-    seconds: float = 0.0
-
-
-def new_state(config: TrainConfig) -> State:
-    """A fresh model, seeded, with AdamW; only matrices decay."""
-    torch.manual_seed(config.seed)
-    model = SensorModel(config.model)
-    matrices = [p for p in model.parameters() if p.dim() > 1]
-    vectors = [p for p in model.parameters() if p.dim() <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=config.learning_rate)
-    average = {name: value.clone() for name, value in model.state_dict().items()}
-    return State(model, optimizer, average)
+from backend.train.state import METRICS, State, save_state
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
-    """Linear warm-up, then a cosine to zero."""
+    """Linear warm-up, then a cosine to zero, or as it is."""
     warm = max(1, round(config.warmup * config.steps))
     if step < warm:
         return config.learning_rate * (step + 1) / warm
+    if config.schedule == "constant":
+        return config.learning_rate
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, config.steps - warm)))
 
 
-def train_step(state: State, mixture: Mixture, weights: dict[str, Tensor], config: TrainConfig) -> dict[str, float]:
-    """One step of the optimiser; returns what metrics.jsonl records of it."""
-    rng = np.random.default_rng([config.seed, 1, state.step])
-    torch.manual_seed(config.seed * 1_000_003 + state.step)
-    state.model.train()
+class _Means:
+    """Means of numbers by name over the parts of a step, each over the parts that have it."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.place = {name: i for i, name in enumerate(names)}
+        self.sums, self.counts = np.zeros((2, len(self.place)))
+
+    def add(self, values: Mapping[str, float]) -> None:
+        """The numbers of one part."""
+        for name, value in values.items():
+            self.sums[self.place[name]] += value
+            self.counts[self.place[name]] += 1
+
+    def means(self) -> dict[str, float]:
+        """By name."""
+        return {name: float(self.sums[i] / self.counts[i]) for name, i in self.place.items() if self.counts[i]}
+
+
+class _Statistics:
+    """Running statistics of normalisation: every part of a step begins with the same, and their mean is what stays."""
+
+    def __init__(self, model: nn.Module) -> None:
+        kept = model.state_dict().keys()
+        self.live = [buffer for name, buffer in model.named_buffers() if name in kept]
+        self.before = [buffer.clone() for buffer in self.live]
+        self.moved = [torch.zeros_like(buffer, dtype=torch.float32) for buffer in self.live]
+
+    def end_part(self) -> None:
+        """Note by how much a part has moved them, and move them back."""
+        for live, before, moved in zip(self.live, self.before, self.moved, strict=True):
+            moved.add_(live - before)
+            live.copy_(before)
+
+    def end_step(self, parts: int) -> None:
+        """Move them by the mean over the parts; counts by the sum."""
+        for live, moved in zip(self.live, self.moved, strict=True):
+            live.add_(moved / parts if live.is_floating_point() else moved.to(live.dtype))
+
+
+def train_step(
+    state: State, mixture: Mixture, weights: dict[str, Tensor], config: TrainConfig, group: Group = ALONE
+) -> dict[str, float]:
+    """One step of the optimiser; returns what metrics.jsonl records of it.
+
+    The gradient is the mean over the parts of the step: a part that lacks a task adds nothing to it, as in a step of
+    its own. The losses that are told, and those that balance tasks, are means over the parts that have them. Running
+    statistics of normalisation move by the mean over the parts. Every process of the group ends with the same weights.
+    """
     rate = learning_rate(config, state.step)
-    for group in state.optimizer.param_groups:
-        group["lr"] = rate
-    crops = mixture.draw(rng)
-    batch = assemble(crops, config.slots, config.model, rng, config.augment, config.drop, config.varied)
-    batch = _with_sounds_mixed(batch, config, rng)
-    losses = mask_losses(state.model, batch)
-    if batch.targets and batch.present.any():
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16 and has_bf16()):
-            answers = answer(state.model, batch)
-        losses |= task_losses(answers, batch, weights, config)
+    for settings in state.optimizer.param_groups:
+        settings["lr"] = rate
+    state.optimizer.zero_grad(set_to_none=True)
+    let_learn(state.model)
+    statistics = _Statistics(state.model) if config.accumulate > 1 else None
+    said = _Means(("loss", *loss_names(config.model)))
+    tasks = _Means((*config.model.tasks, *config.model.masks))
+    for part in range(group.rank, config.accumulate, group.world):
+        losses = part_losses(state, mixture, weights, config, part)
+        if losses:  # else by chance nothing was asked in any crop
+            grouped = by_task(losses)
+            total = state.balance.total(grouped, mixture.says)
+            torch.autograd.backward(total / config.accumulate)
+            said.add(_numbers({"loss": total, **losses}))
+            tasks.add(_numbers(grouped))
+        if statistics:
+            statistics.end_part()
+    if group.world > 1:
+        assert statistics is not None
+        _meet(state, statistics, (said, tasks), group)
+    if statistics:
+        statistics.end_step(config.accumulate)
     state.step += 1
     line = {"step": state.step, "loss": 0.0, "lr": rate, "grad_norm": 0.0}
-    if not losses:  # by chance nothing was asked in any crop
+    if not said.counts[0]:
         return line
-    total = _balanced(losses, state.running, mixture.says)
-    state.optimizer.zero_grad(set_to_none=True)
-    torch.autograd.backward(total)
+    state.balance.learn(tasks.means())
     norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), config.clip)
     state.optimizer.step()
     _average(state, config.ema)
-    said = {name: float(v.detach()) for name, v in losses.items()}
-    return {**line, **said, "loss": float(total.detach()), "grad_norm": float(norm)}
+    return {**line, **said.means(), "grad_norm": float(norm)}
+
+
+def part_losses(
+    state: State, mixture: Mixture, weights: dict[str, Tensor], config: TrainConfig, part: int
+) -> dict[str, Tensor]:
+    """The losses of one part of the step at hand, as `losses.task_losses` names them, that something learns from."""
+    batch = part_batch(mixture, config, state.step, part).to(state.device)
+    seed = np.random.SeedSequence([config.seed, 2, state.step, part]).generate_state(1, np.uint64)
+    torch.manual_seed(int(seed[0]))
+    losses = mask_losses(state.model, batch)
+    if batch.targets and batch.present.any():
+        with torch.autocast(state.device.type, torch.bfloat16, enabled=config.bf16 and has_bf16(state.device)):
+            answers = answer(state.model, batch)
+        losses |= task_losses(answers, batch, weights, config)
+    return {name: loss for name, loss in losses.items() if loss.requires_grad}
+
+
+def part_batch(mixture: Mixture, config: TrainConfig, step: int, part: int) -> Batch:
+    """The crops of one part of a step, drawn and assembled."""
+    rng = np.random.default_rng([config.seed, 1, step, part])
+    crops = mixture.draw(rng, config.crops // config.accumulate)
+    batch = assemble(crops, config.slots, config.model, rng, config.augment, config.drop, config.varied)
+    return _with_sounds_mixed(batch, config, rng)
+
+
+def _numbers(losses: Mapping[str, Tensor]) -> dict[str, float]:
+    return dict(zip(losses, torch.stack([loss.detach() for loss in losses.values()]).tolist(), strict=True))
+
+
+def _meet(state: State, statistics: _Statistics, means: tuple[_Means, ...], group: Group) -> None:
+    """Sum over processes what their parts have come to.
+
+    Gradients and statistics travel in one flat bucket. A parameter that no part asks for keeps no gradient, so that
+    the optimiser passes it over as it would in one process.
+    """
+    learned = list(state.learned().values())
+    numbers = [number for one in means for of in (one.sums, one.counts) for number in of]
+    told = torch.tensor([*numbers, *(p.grad is not None for p in learned)], dtype=torch.float64, device=state.device)
+    group.sum(told)
+    grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in learned]
+    together = [*grads, *statistics.moved]
+    flat = torch.cat([one.flatten() for one in together])
+    group.sum(flat)
+    parts = flat.split([one.numel() for one in together])
+    found = iter(told.tolist())
+    for one in means:
+        for of in (one.sums, one.counts):
+            of[:] = [next(found) for _ in of]
+    for parameter, asked, grad in zip(learned, found, parts, strict=False):
+        parameter.grad = grad.view_as(parameter) if asked else None
+    for moved, summed in zip(statistics.moved, parts[len(learned) :], strict=True):
+        moved.copy_(summed.view_as(moved))
+
+
+def let_learn(module: nn.Module) -> None:
+    """Train mode, but eval mode for what is frozen as a whole: its statistics stay, and it drops nothing."""
+    learns = [parameter.requires_grad for parameter in module.parameters()]
+    if all(learns):  # and a module without parameters
+        module.train()
+    elif not any(learns):
+        module.eval()
+    else:
+        module.training = True
+        for child in module.children():
+            let_learn(child)
 
 
 def _with_sounds_mixed(batch: Batch, config: TrainConfig, rng: np.random.Generator) -> Batch:
@@ -119,96 +204,6 @@ def _with_sounds_mixed(batch: Batch, config: TrainConfig, rng: np.random.Generat
     windows = {**batch.windows, "audio": replace(sound, values=(values,))}
     targets = {**batch.targets, task: target}
     return replace(batch, windows=windows, targets=targets)
-
-
-def mask_losses(model: SensorModel, batch: Batch) -> dict[str, Tensor]:
-    """Mean loss by mask, over the patches of its frames, but for what the decoder sees less of than in whole frames."""
-    losses = {}
-    for name, patches in batch.masks.items():
-        decoder, finer = model.decoder(name), MASKS[name].finer
-        rows, columns = (side // finer for side in patches.mask.shape[1:])
-        seen = [
-            picture[:, row : row + rows, column : column + columns]
-            for picture, (row, column) in zip(decoder.picture(patches.frames), patches.corner, strict=True)
-        ]
-        logit, inside = decoder(torch.stack(seen)), torch.zeros_like(patches.mask, dtype=torch.bool)
-        high, wide = patches.frames.shape[1:3]
-        for n, (row, column) in enumerate(patches.corner):
-            inside[n, _within(row, rows, high, finer), _within(column, columns, wide, finer)] = True
-        losses[name] = MASKS[name].loss(logit[inside], patches.mask[inside])
-    return losses
-
-
-def _within(first: int, cells: int, size: int, finer: int) -> slice:
-    """Along one side, the part of a patch's mask whose cells see as much around them as in the whole frame."""
-    low = 0 if first == 0 else REACH
-    high = cells if first + cells == size else cells - REACH
-    return slice(low * finer, high * finer)
-
-
-def task_losses(answers: Answers, batch: Batch, weights: dict[str, Tensor], config: TrainConfig) -> dict[str, Tensor]:
-    """Mean loss by task of the decisions, and by `task/modality` of the unimodal heads (already weighted).
-
-    A decision counts where serving would ask for it. Unimodal heads learn tasks that ask for their modality, part by
-    part where the edges of labels mean something, else the window's label throughout. Where nothing counts there is no
-    loss: a zero would be taken for a task that has been learned.
-    """
-    losses = {}
-    which, slot = answers.at.unbind(-1)
-    for name, target_RLN in batch.targets.items():
-        task = config.model.task(name)
-        helping = [m for m in config.model.modalities if m in task.modalities and m in batch.windows]
-        said, target = answers.outputs.heads[name], target_RLN[which, slot]
-        counts = batch.asked[name][which, slot] & task.known(target)
-        if counts.any():
-            losses[name] = _mean_loss(task, said, target, counts, weights, config)
-        for modality in helping:
-            at = batch.windows[modality].where
-            vote, target = answers.votes[modality][name], target_RLN[at[:, 0], at[:, 1]]
-            counts = task.known(target)
-            if isinstance(task, Classification):
-                timed = task.none_label is None
-                parts_nPN = batch.parts[name][at[:, 0], at[:, 1]] if timed else target[:, None].expand_as(vote)
-                counts = counts.repeat_interleave(vote.shape[1])
-                vote, target = vote.flatten(0, 1), parts_nPN.flatten(0, 1)
-            if counts.any():
-                loss = _mean_loss(task, vote, target, counts, weights, config)
-                losses[f"{name}/{modality}"] = config.auxiliary * loss
-    return losses
-
-
-def _mean_loss(
-    task: Task, said: Tensor, target: Tensor, counts: Tensor, weights: dict[str, Tensor], config: TrainConfig
-) -> Tensor:
-    """Mean over the rows that count, at least one, about which something is known."""
-    if isinstance(task, Regression):
-        loss = task.loss(said.float(), target)
-    else:
-        assert isinstance(task, Classification)
-        target = target * (1 - config.smoothing) + config.smoothing / target.shape[-1] * target.sum(-1, keepdim=True)
-        loss = task.loss(said.float(), target, weights[task.name])
-    return loss.where(counts, loss.new_zeros(())).sum() / counts.sum()
-
-
-def _balanced(losses: dict[str, Tensor], running: dict[str, float], says: dict[str, float]) -> Tensor:
-    """Sum of the tasks' losses, each divided by its own running mean so that none drowns another, times what it says.
-
-    A task that many sets teach says as much as they are drawn: as one of eight, each of its sets would say little.
-
-    A single task is left as it is: there is nothing to balance.
-    """
-    groups: dict[str, list[str]] = {}
-    for name in losses:
-        groups.setdefault(name.split("/")[0], []).append(name)
-    parts = {task: torch.stack([losses[n] for n in names]).sum() for task, names in groups.items()}
-    for task, loss in parts.items():
-        now = float(loss.detach())
-        running[task] = LOSS_MEMORY * running[task] + (1 - LOSS_MEMORY) * now if task in running else now
-    if len(running) == 1:
-        return next(iter(parts.values()))
-    scale = sum(running.values()) / len(running)
-    weighted = [says.get(task, 1.0) * scale / max(running[task], 1e-3) * loss for task, loss in parts.items()]
-    return torch.stack(weighted).sum()
 
 
 @torch.no_grad()
@@ -228,21 +223,34 @@ def run_steps(
     config: TrainConfig,
     folder: Path,
     report: Callable[[dict[str, float]], None],
+    held: Held | None = None,
+    group: Group = ALONE,
 ) -> bool:
-    """Train from `state.step` to the end; False when interrupted. Saves on the way, at the end and when interrupted."""
+    """Train from `state.step` until the state is done; False when interrupted.
+
+    The first process saves on the way, at the end and when interrupted. With `held` it is measured every
+    `config.measure_every` steps and at the last, and patience counts.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    with _interruptible() as interrupted, (folder / METRICS).open("a") as metrics:
-        while state.step < config.steps and not interrupted():
+    every = config.measure_every or max(1, config.steps // 10)
+    with _interruptible() as interrupted, (folder / METRICS).open("a") if group.first else nullcontext() as metrics:
+        while not state.done(config) and not group.any(interrupted(), state.device):
             began = time.monotonic()
-            line = train_step(state, mixture, weights, config)
+            line = train_step(state, mixture, weights, config, group)
+            if held and (state.step % every == 0 or state.step == config.steps):
+                losses = held.losses(state, weights, group)
+                line |= {"validation": note(state, losses), **{f"validation/{k}": v for k, v in losses.items()}}
             state.seconds += time.monotonic() - began
+            if metrics is None:
+                continue
             metrics.write(json.dumps({k: round(v, 6) for k, v in line.items()}) + "\n")
             report(line)
             if state.step % config.save_every == 0:
                 metrics.flush()
                 save_state(state, folder)
-    save_state(state, folder)
-    return state.step >= config.steps
+        if group.first:
+            save_state(state, folder)
+    return state.done(config)
 
 
 @contextmanager
@@ -262,69 +270,3 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
         yield lambda: bool(stopped)
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def save_state(state: State, folder: Path) -> None:
-    """Write `state.safetensors`, complete or not at all."""
-    tensors = {f"model.{k}": v.contiguous() for k, v in state.model.state_dict().items()}
-    tensors |= {f"average.{k}": v.contiguous() for k, v in state.average.items()}
-    for name, parameter in state.model.named_parameters():
-        for key, value in state.optimizer.state.get(parameter, {}).items():
-            tensors[f"optimizer.{key}.{name}"] = value.contiguous()
-    about = {"step": str(state.step), "running": json.dumps(state.running), "seconds": f"{state.seconds:.1f}"}
-    (folder / f"{STATE}.part").write_bytes(save(tensors, about))
-    (folder / f"{STATE}.part").replace(folder / STATE)
-
-
-def load_state(config: TrainConfig, folder: Path) -> State:
-    """The state that `save_state` wrote; metrics.jsonl is cut back to its step.
-
-    Raises:
-        CheckpointError: there is none, or it is damaged or that of a model of another shape.
-    """
-    path = folder / STATE
-    if not path.is_file():
-        raise CheckpointError(f"{folder}: no {STATE} to resume from; train without --resume")
-    state = new_state(config)
-    try:
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            about = file.metadata()
-        state.step, state.running = int(about["step"]), json.loads(about["running"])
-        state.seconds = float(about["seconds"])
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: damaged ({error}); train anew with --overwrite") from None
-    wanted = {name: value.shape for name, value in state.model.state_dict().items()}
-    model, average = _under("model.", tensors), _under("average.", tensors)
-    for found in (model, average):
-        if {name: value.shape for name, value in found.items()} != wanted:
-            raise CheckpointError(
-                f"{path}: the state of a model of another shape than train.json says; train anew with --overwrite"
-            )
-    state.model.load_state_dict(model)
-    state.average = average
-    for name, parameter in state.model.named_parameters():
-        moments = {k: tensors.get(f"optimizer.{k}.{name}") for k in ("step", "exp_avg", "exp_avg_sq")}
-        if moments["step"] is not None:
-            state.optimizer.state[parameter] = moments
-    _forget_after(folder / METRICS, state.step)
-    return state
-
-
-def saved_steps(folder: Path) -> int:
-    """How many steps a run's folder holds the outcome of: 0 where no state can be read."""
-    try:
-        with safe_open(folder / STATE, "pt") as file:
-            return int(file.metadata()["step"])
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
-        return 0
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _forget_after(path: Path, step: int) -> None:
-    if path.is_file():
-        kept = path.read_text().splitlines()[:step]
-        path.write_text("".join(f"{line}\n" for line in kept))

@@ -31,7 +31,7 @@ def draw_curves(metrics: Path, picture: Path) -> None:
         steps, values = np.array(points).T
         width = max(1, len(values) // 50)
         smooth = np.convolve(values, np.ones(width) / width, "valid")
-        axes.plot(steps[width - 1 :], smooth, label=name)
+        axes.plot(steps[width - 1 :], smooth, "o--" if name.startswith("validation") else "-", label=name)
     axes.set(xlabel="step", ylabel="loss", yscale="log")
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))

@@ -27,9 +27,12 @@ from backend.tasks import TASKS, Classification
 from backend.train.card import model_card
 from backend.train.evaluate import calibrate
 from backend.train.examine import HEADLINE, examine_recordings, figures, summary
-from backend.train.loop import METRICS, STATE, State, load_state, new_state, run_steps, saved_steps
+from backend.train.group import ALONE, Group
+from backend.train.held import Held
+from backend.train.loop import run_steps
 from backend.train.pictures import draw_curves, draw_report
-from backend.train.source import Mixture, Source, Split, chances, check_folds, split_all
+from backend.train.source import Mixture, Source, Split, chances, check_folds, split_all, with_steps
+from backend.train.state import METRICS, STATE, State, load_state, new_state, saved_steps
 from broker.errors import CheckpointError, ConfigError, DataError
 
 CONFIG, TESTED, FOLDS = "train.json", "test.json", "folds.json"
@@ -46,17 +49,24 @@ RUN_FILES = (
 
 
 def train(
-    config: TrainConfig, root: Path, out: Path, console: Console, *, resume: bool = False, overwrite: bool = False
+    config: TrainConfig,
+    root: Path,
+    out: Path,
+    console: Console,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    group: Group = ALONE,
 ) -> Checkpoint:
     """One run into the folder `out`, from the datasets under `root`. Measures on validation people.
 
     With `resume` a run that was interrupted (KeyboardInterrupt) goes on; with `overwrite` a run there is removed, once
-    the data are read and the new one can begin.
+    the data are read and the new one can begin. Of a `group` of processes all train, and the first does all else.
 
     Raises:
         ConfigError: there is a run in `out` and neither is set, or none to resume, or one of another configuration.
-        CheckpointError: what is to be resumed is damaged.
-        DataError: the data cannot be read, or nobody is left to learn from.
+        CheckpointError: what is to be resumed, or to start from, is damaged.
+        DataError: the data cannot be read, or nobody is left to learn from, or to be patient by.
     """
     there = standing(out, resume, overwrite)
     if resume:
@@ -65,19 +75,28 @@ def train(
             remedy = "it holds folds: name --folds, too" if of_folds else "train without --resume"
             raise ConfigError(f"{out}: nothing to resume, {CONFIG} is missing; {remedy}")
         agree(config, out)
-        state = state_of(config, out)
+    state = state_of(config, out, group) if resume else new_state(config)
     try:
         splits = split_all(config, read_all(config, root, console))
         _loss_weights(splits, config)
+        _check_patience(config, splits)
     except KeyboardInterrupt as stop:
         if there and overwrite:
             stop.args = (_untouched(out),)
         raise
-    if not resume:
+    group.wait()  # until all have looked at what is there
+    if not resume and group.first:
         make_room(out, there)
         agree(config, out)
-        state = state_of(config, out)
-    checkpoint = fit(state, config, splits, out, console)
+    checkpoint = fit(state, config, splits, out, console, group)
+    if group.first:
+        _measured(checkpoint, splits, out, console)
+    group.wait()
+    return checkpoint
+
+
+def _measured(checkpoint: Checkpoint, splits: dict[str, Split], out: Path, console: Console) -> None:
+    """Save the checkpoint and all that is told of it on people held out."""
     save_checkpoint(checkpoint, out)  # whatever comes of measuring it
     validation = {name: s.validation for name, s in splits.items() if s.validation}
     reports = {}
@@ -96,7 +115,6 @@ def train(
     _write_json(out / "validation.json", reports)
     draw_curves(out / METRICS, out / "curves.png")
     console.print(f"checkpoint {out}: {checkpoint.digest[:12]}")
-    return checkpoint
 
 
 def train_folds(
@@ -108,6 +126,7 @@ def train_folds(
     seeds: int = 1,
     resume: bool = False,
     overwrite: bool = False,
+    group: Group = ALONE,
 ) -> dict[str, Any]:
     """Train and test once per fold of people and per seed, from `config.seed` on; what `examine.summary` says of it.
 
@@ -118,22 +137,28 @@ def train_folds(
     if config.seed + seeds > SEEDS:
         raise ConfigError(f"--seeds {seeds} from seed {config.seed} on: the last would be beyond {SEEDS - 1}; use less")
     there = standing(out, resume, overwrite, folds=True)
+    if config.start:
+        new_state(config)  # whether it can
     try:
         found = read_all(config, root, console)
         check_folds(config, found)
         for fold in range(config.folds):
-            _loss_weights(split_all(replace(config, fold=fold), found), config)
+            splits = split_all(replace(config, fold=fold), found)
+            _loss_weights(splits, config)
+            _check_patience(config, splits)
     except KeyboardInterrupt as stop:
         if there and overwrite:
             stop.args = (_untouched(out),)
         raise
-    if not resume:
+    group.wait()  # until all have looked at what is there
+    if not resume and group.first:
         make_room(out, there)
+    group.wait()
     tested: dict[int, list[dict[str, Any]]] = {}
     for seed in range(config.seed, config.seed + seeds):
         home = out if seed == config.seed else out / f"seed-{seed}"
         for fold in range(config.folds):
-            reports = _tested(replace(config, seed=seed, fold=fold), found, home / f"fold-{fold}", console)
+            reports = _tested(replace(config, seed=seed, fold=fold), found, home / f"fold-{fold}", console, group)
             tested.setdefault(seed, []).append(reports)
     result = {}
     for name in filter(_measurable, config.datasets):
@@ -141,29 +166,40 @@ def train_folds(
         said = summary(name, by_seed)
         every = [{"seed": s, "fold": i, **one} for s, of in by_seed.items() for i, one in enumerate(of)]
         result[name] = {**said, "folds": every}
+        if not group.first:
+            continue
         for one in (said, *said.get("tasks", {}).values()):
             draw_report(one, out, name)
             spread = f", seeds vary by {one['seeds']['spread'][one['metric']]:.4f}" if seeds > 1 else ""
             console.print(f"{name}: {figures(one)}{spread}", soft_wrap=True)
-    _write_json(out / FOLDS, result)
+    if group.first:
+        _write_json(out / FOLDS, result)
+    group.wait()
     console.print(f"{out / FOLDS} has every report", soft_wrap=True)
     return result
 
 
 def _tested(
-    config: TrainConfig, found: dict[str, Recordings], folder: Path, console: Console
+    config: TrainConfig, found: dict[str, Recordings], folder: Path, console: Console, group: Group
 ) -> dict[str, dict[str, Any]]:
     """The reports of one fold's training on the people that it left out, by dataset; read where they are written."""
+    if group.first:
+        agree(config, folder)
+    group.wait()
     agree(config, folder)
     path = folder / TESTED
-    if not path.is_file():
-        state = state_of(config, folder)
+    done = path.is_file()
+    group.wait()  # until all know
+    if not done:
+        state = state_of(config, folder, group)
         splits = split_all(config, found)
-        checkpoint = fit(state, config, splits, folder, console)
-        save_checkpoint(checkpoint, folder)
-        predictor = Predictor(checkpoint)
-        measured = {n: examine_recordings(n, s.test, predictor) for n, s in splits.items() if _measurable(n)}
-        _write_json(path, measured)
+        checkpoint = fit(state, config, splits, folder, console, group)
+        if group.first:
+            save_checkpoint(checkpoint, folder)
+            predictor = Predictor(checkpoint)
+            measured = {n: examine_recordings(n, s.test, predictor) for n, s in splits.items() if _measurable(n)}
+            _write_json(path, measured)
+        group.wait()
     reports: dict[str, dict[str, Any]] = _read_json(path, "remove it, and --resume measures again")
     for name, report in reports.items():
         console.print(f"{_title(config)}, {name}: {figures(report)}")
@@ -273,12 +309,12 @@ def agree(config: TrainConfig, out: Path) -> None:
         raise ConfigError(f"--resume: {', '.join(changed)} differ from the run in {out}; resume with the same settings")
 
 
-def state_of(config: TrainConfig, out: Path) -> State:
+def state_of(config: TrainConfig, out: Path, group: Group) -> State:
     """Where the run in `out` goes on: the state saved there, or a new one; raises CheckpointError for a damaged one."""
-    torch.set_num_threads(1)  # more threads spin against each other on a shared machine
     if (out / STATE).is_file():
-        return load_state(config, out)
-    (out / METRICS).unlink(missing_ok=True)
+        return load_state(config, out, forget=group.first)
+    if group.first:
+        (out / METRICS).unlink(missing_ok=True)
     return new_state(config)
 
 
@@ -287,24 +323,44 @@ def read_all(config: TrainConfig, root: Path, console: Console) -> dict[str, Rec
     return {name: read_aloud(name, DATASETS[name].read, root, console) for name in config.datasets}
 
 
-def fit(state: State, config: TrainConfig, splits: dict[str, Split], out: Path, console: Console) -> Checkpoint:
-    """Train to the end, average, calibrate: a checkpoint. Raises KeyboardInterrupt when interrupted; all is saved."""
+def fit(
+    state: State, config: TrainConfig, splits: dict[str, Split], out: Path, console: Console, group: Group
+) -> Checkpoint:
+    """Train to the end, average, calibrate: a checkpoint. Raises KeyboardInterrupt when interrupted; all is saved.
+
+    Processes but the first do not calibrate: their checkpoint has the weights alone.
+    """
+    torch.set_num_threads(1)  # more threads spin against each other on a shared machine
+    config = with_steps(config, splits)
     weights = {task: torch.from_numpy(w) for task, w in _loss_weights(splits, config).items()}
-    if state.step < config.steps:
+    if config.start and "heads" not in config.frees:  # nothing could be taken out of them again
+        weights = {task: torch.ones_like(weight_N) for task, weight_N in weights.items()}
+    if not state.done(config):
         mixture = Mixture({name: Source(s.train, config) for name, s in splits.items()}, config)
-        if not _with_progress(state, mixture, weights, config, out, console):
+        held = Held({name: s.validation for name, s in splits.items()}, config) if config.patience else None
+        if not _with_progress(state, mixture, weights, config, out, console, held, group):
             raise KeyboardInterrupt
+    if state.best:
+        console.print(
+            f"stopped after {state.step} of {config.steps} steps" if state.step < config.steps else "took all steps",
+            f"and kept the best weights: validation {state.watch.lowest:.4f} of the first measurement's loss",
+            soft_wrap=True,
+        )
     model = SensorModel(config.model)
-    model.load_state_dict(state.average)
+    model.load_state_dict(state.weights())
     take_out_weights(model, weights)
     checkpoint = Checkpoint(model.eval())
+    if not group.first:
+        return checkpoint
     for name in (name for name, s in splits.items() if not s.validation):
         console.print(
             f"{name}: no {DATASETS[name].unit} is held out, so calibration uses those it learned from, "
             "and confidences come out too high",
             soft_wrap=True,
         )
-    calibrate(Predictor(checkpoint), {name: s.validation or s.train for name, s in splits.items()})
+    predictor = Predictor(checkpoint, str(state.device))
+    calibrate(predictor, {name: s.validation or s.train for name, s in splits.items()})
+    model.cpu()
     checkpoint.record = {
         "config": config.to_json(),
         "seconds": round(state.seconds, 1),
@@ -316,6 +372,8 @@ def fit(state: State, config: TrainConfig, splits: dict[str, Split], out: Path, 
         },
         "calibrated_on": {name: "validation" if s.validation else "train" for name, s in splits.items()},
     }
+    if state.start:
+        checkpoint.record["start"] = {"folder": config.start, "digest": state.start}
     return checkpoint
 
 
@@ -329,8 +387,24 @@ def take_out_weights(model: SensorModel, weights: dict[str, torch.Tensor]) -> No
         cast(torch.nn.Linear, model.heads[name]).bias.sub_(weight_N.log())
 
 
+def _check_patience(config: TrainConfig, splits: dict[str, Split]) -> None:
+    """Raise DataError where a run is to be stopped early and nobody is held out to say when."""
+    if config.patience and not any(s.validation for s in splits.values()):
+        raise DataError(
+            f"patience is {config.patience}, but {', '.join(splits)} hold out nobody: fewer than three are there; "
+            "use --set patience=0"
+        )
+
+
 def _with_progress(
-    state: State, mixture: Mixture, weights: dict[str, torch.Tensor], config: TrainConfig, out: Path, console: Console
+    state: State,
+    mixture: Mixture,
+    weights: dict[str, torch.Tensor],
+    config: TrainConfig,
+    out: Path,
+    console: Console,
+    held: Held | None,
+    group: Group,
 ) -> bool:
     """Run the steps under a progress bar; where there is no terminal, a line every tenth of the way."""
     columns = (
@@ -346,7 +420,8 @@ def _with_progress(
             if not console.is_terminal and line["step"] % max(1, config.steps // 10) == 0:
                 console.print(f"{name} step {line['step']}/{config.steps} loss {line['loss']:.3f}")
 
-        return run_steps(state, mixture, weights, config, out, report)
+        there = {task: weight_N.to(state.device) for task, weight_N in weights.items()}
+        return run_steps(state, mixture, there, config, out, report, held, group)
 
 
 def _loss_weights(splits: dict[str, Split], config: TrainConfig) -> dict[str, np.ndarray]:

@@ -82,24 +82,47 @@ def faster(recording: Recording, factor: float) -> Recording:
     return replace(recording, tracks=tuple(map(moved, recording.tracks)), labels=labels)
 
 
-def _sensed(recording: Recording, config: TrainConfig) -> Recording:
+def sensed(recording: Recording, config: TrainConfig) -> Recording:
     """The recording with the tracks that the model has encoders for."""
     tracks = tuple(track for track in recording.tracks if track.stream.modality in config.model.modalities)
     return replace(recording, tracks=tracks)
 
 
+SLOT_S = 0.5
+"""Seconds from one slot to the next."""
 TRIES = 16
 """Phases of every recording at which a window of sound is looked for before there is said to be none."""
 
 
 def chances(config: TrainConfig, found: Mapping[str, Many[Recording]]) -> dict[str, float]:
-    """Of each dataset, the chance that a crop is drawn from it: by weight times the square root of its seconds."""
-    weight = {}
-    for name, recordings in found.items():
-        first = [one.tracks[0] for one in (_sensed(r, config) for r in recordings) if one.tracks]
-        lasting = (max(float(one.t[-1] - one.t[0]) / SECOND, one.stream.hop_s) for one in first)  # one row lasts, too
-        weight[name] = config.datasets[name] * math.sqrt(sum(lasting))
+    """Of each dataset, the chance that a crop is drawn from it.
+
+    By weight times the square root of its seconds (`sampling` root: a set ten times as long is drawn three times as
+    often), by weight alone (even), or by weight times seconds (size: every second is as likely as any other).
+    """
+    power = {"root": 0.5, "even": 0.0, "size": 1.0}[config.sampling]
+    weight = {name: config.datasets[name] * _seconds(of, config) ** power for name, of in found.items()}
     return {name: w / sum(weight.values()) for name, w in weight.items()}
+
+
+def _seconds(recordings: Many[Recording], config: TrainConfig) -> float:
+    """How long the recordings last, of which the model senses something."""
+    first = [one.tracks[0] for one in (sensed(r, config) for r in recordings) if one.tracks]
+    return sum(max(float(one.t[-1] - one.t[0]) / SECOND, one.stream.hop_s) for one in first)  # one row lasts, too
+
+
+def with_steps(config: TrainConfig, splits: Mapping[str, Split]) -> TrainConfig:
+    """The configuration with its `epochs`, if it has any, as steps.
+
+    An epoch is as many crops as the training recordings of all sets would be cut into, without gaps. Crops are drawn
+    at random, so that on average every window is seen once an epoch where `sampling` is size and weights are equal.
+    Measurements, unless they are told otherwise, come once an epoch then.
+    """
+    if not config.epochs:
+        return config
+    slots = sum(_seconds(one.train, config) for one in splits.values()) / SLOT_S
+    epoch = max(1, math.ceil(slots / config.slots / config.crops))
+    return replace(config, steps=epoch * config.epochs, measure_every=config.measure_every or epoch)
 
 
 class Source:
@@ -112,7 +135,7 @@ class Source:
 
     def __init__(self, recordings: Many[Recording], config: TrainConfig) -> None:
         self.config = config
-        self.recordings = [heard for heard in (_sensed(one, config) for one in recordings) if heard.tracks]
+        self.recordings = [heard for heard in (sensed(one, config) for one in recordings) if heard.tracks]
         kinds = {track.stream.modality for r in self.recordings for track in r.tracks}
         self.fresh = kinds == {"audio"}
         self.sound, self.motion = "audio" in kinds, kinds == {"imu"}
@@ -183,11 +206,11 @@ class Mixture:
         mean = sum(says.values()) / max(len(says), 1)
         return {name: share / mean for name, share in says.items()}
 
-    def draw(self, rng: np.random.Generator) -> list[Crop]:
-        """The crops of one step."""
+    def draw(self, rng: np.random.Generator, count: int) -> list[Crop]:
+        """As many crops."""
         sources = list(self.sources.values())
         crops = []
-        for i in rng.choice(len(sources), self.config.crops, p=self.chance):
+        for i in rng.choice(len(sources), count, p=self.chance):
             one = sources[i].draw(rng)
             if sources[i].motion and self.sounds and rng.random() < self.config.overlay:
                 one = overlay(one, self.sounds[rng.integers(len(self.sounds))].draw(rng))
@@ -220,7 +243,7 @@ def split_all(config: TrainConfig, found: Mapping[str, Many[Recording]]) -> dict
     for name, one in splits.items():
         if not one.train:
             raise DataError(f"{name}: no {DATASETS[name].unit} is left to train on; use fewer folds or more data")
-        if not any(_sensed(recording, config).tracks for recording in one.train):
+        if not any(sensed(recording, config).tracks for recording in one.train):
             senses = " or ".join(config.model.modalities)
             raise DataError(f"{name}: nothing that it holds here is {senses}; take the set out of `datasets`")
     return splits
