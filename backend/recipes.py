@@ -20,6 +20,7 @@ from backend.choices import CHECKED, Amount, Count, LessThanAll, Positive, Share
 from backend.data import DATASETS
 from backend.data.recording import PARTS
 from backend.model.encoders import ENCODERS, build_encoder
+from backend.model.language import LanguageConfig
 from backend.model.sensorlm import ModelConfig
 from backend.tasks import MASKS, TASKS, Classification
 from backend.tasks.activity import ACTIONS
@@ -49,6 +50,10 @@ class TrainConfig:
     `patience`: measurements on the validation people without a new best after which the run ends, and its best weights
     count (0: off); every `measure_every` steps (0: a tenth of them, or an epoch where epochs are counted). `start`: the
     folder of a checkpoint to begin with; `frees`: the parts of the model that learn then. `ema` 0: no averages.
+
+    `texts`: answers in words that a part of a step asks a language model for, `text_weight` what they weigh beside the
+    tasks' losses. `decisions`: so many of a part's, drawn at random, are made (0: all); a language model makes each
+    dear.
     """
 
     recipe: str
@@ -80,6 +85,9 @@ class TrainConfig:
     save_every: Count = 200
     patience: Annotated[int, Field(ge=0)] = 0
     measure_every: Annotated[int, Field(ge=0)] = 0
+    texts: Annotated[int, Field(ge=0)] = 0
+    text_weight: Amount = 1.0
+    decisions: Annotated[int, Field(ge=0)] = 0
     start: str = ""
     frees: Annotated[tuple[str, ...], AfterValidator(different)] = ("adapter", "heads")
     device: Annotated[str, one_of(("auto", "cpu", "cuda"))] = "auto"
@@ -103,6 +111,8 @@ class TrainConfig:
             raise ValueError(
                 f"patience is {self.patience} and validation 0; stopping early needs people held out: set validation"
             )
+        if self.texts and model.language is None:
+            raise ValueError(f"texts is {self.texts} and model.language none: only a language model answers in words")
         for name in self.datasets:
             held = DATASETS[name].modalities
             if not set(held) & set(model.modalities):
@@ -441,6 +451,25 @@ RECIPES: dict[str, Callable[[], TrainConfig]] = {
     "room-occupancy": room_occupancy,
     "real": real,
 }
+
+
+def instructed(config: TrainConfig, start: str, language: LanguageConfig) -> TrainConfig:
+    """Stage 2 (paper, Eq. 3) of a recipe, from the checkpoint of its stage 1: encoders stay as they are.
+
+    A quarter of the steps, at a quarter of the rate: what is new begins at zero, and what is there is to stay.
+    """
+    return replace(
+        config,
+        start=start,
+        model=replace(config.model, language=language),
+        frees=("adapter", "heads", "language"),
+        steps=max(1, config.steps // 4),
+        learning_rate=config.learning_rate / 4,
+        auxiliary=0.0,  # the unimodal heads are there for the encoders' sake
+        texts=12,
+        text_weight=0.5,
+        decisions=64,
+    )
 
 
 def recipe(name: str) -> TrainConfig:

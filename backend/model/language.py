@@ -229,6 +229,21 @@ class LanguageModel(nn.Module):
                 setattr(self.llm.get_submodule(parent), own, module.get_base_layer())
         self.config = replace(self.config, tuning="frozen")
 
+    @torch.no_grad()
+    def settle(self) -> LanguageConfig:
+        """End all training: what a checkpoint keeps is merged and rounded to half precision. The configuration then.
+
+        A model that is read from elsewhere stays as it is, beside its LoRA.
+        """
+        if not self.config.kept:
+            return self.config
+        self.tokenizer = self.words
+        self.merge()
+        for weight in self.llm.parameters():
+            weight.copy_(weight.half())
+        self.config = replace(self.config, llm="", tuning="frozen")
+        return self.config
+
     def _before(self, soft_BQh: Tensor) -> Tensor:
         """(B, P, h): what stands before everything: the token that begins a text, and the soft tokens if they are."""
         soft_BQh = soft_BQh if self.config.conditioning == "soft" else soft_BQh[:, :0]

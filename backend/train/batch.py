@@ -323,8 +323,8 @@ class Answers:
     votes: dict[str, dict[str, Tensor]]
 
 
-def answer(model: SensorModel, batch: Batch) -> Answers:
-    """Encode every window once, and fuse at every slot that has a window."""
+def answer(model: SensorModel, batch: Batch, most: int = 0) -> Answers:
+    """Encode every window once, and fuse at every slot that has a window; at `most` of them at random, if it is set."""
     config = model.config
     sequences, slots, rows = batch.present.shape
     device = batch.present.device
@@ -347,6 +347,8 @@ def answer(model: SensorModel, batch: Batch) -> Answers:
         return padded.unfold(1, lags, 1).movedim(-1, 2).flatten(2, 3)
 
     at = batch.present.any(-1).nonzero()
+    if 0 < most < len(at):
+        at = at[torch.randperm(len(at))[:most].sort().values.to(device)]
     which, slot = at.unbind(-1)
     age = torch.arange(config.slots, -1, -1, device=device).repeat_interleave(rows).expand(len(at), -1)
     fused = FuseBatch(

@@ -33,6 +33,7 @@ from backend.train.held import Held, note
 from backend.train.losses import loss_names, mask_losses, task_losses
 from backend.train.source import Mixture
 from backend.train.state import METRICS, State, save_state
+from backend.train.text import text_loss
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
@@ -100,7 +101,7 @@ def train_step(
     let_learn(state.model)
     statistics = _Statistics(state.model) if config.accumulate > 1 else None
     said = _Means(("loss", *loss_names(config.model)))
-    tasks = _Means((*config.model.tasks, *config.model.masks))
+    tasks = _Means(name for name in loss_names(config.model) if "/" not in name)
     for part in range(group.rank, config.accumulate, group.world):
         losses = part_losses(state, mixture, weights, config, part)
         if losses:  # else by chance nothing was asked in any crop
@@ -137,7 +138,9 @@ def part_losses(
     losses = mask_losses(state.model, batch)
     if batch.targets and batch.present.any():
         with torch.autocast(state.device.type, torch.bfloat16, enabled=config.bf16 and has_bf16(state.device)):
-            answers = answer(state.model, batch)
+            answers = answer(state.model, batch, config.decisions)
+            rng = np.random.default_rng([config.seed, 3, state.step, part])
+            losses |= text_loss(state.model, answers, batch, config, rng)
         losses |= task_losses(answers, batch, weights, config)
     return {name: loss for name, loss in losses.items() if loss.requires_grad}
 

@@ -335,6 +335,8 @@ def fit(
     weights = {task: torch.from_numpy(w) for task, w in _loss_weights(splits, config).items()}
     if config.start and "heads" not in config.frees:  # nothing could be taken out of them again
         weights = {task: torch.ones_like(weight_N) for task, weight_N in weights.items()}
+    elif state.start and not (out / STATE).is_file():
+        put_in_weights(state, weights)
     if not state.done(config):
         mixture = Mixture({name: Source(s.train, config) for name, s in splits.items()}, config)
         held = Held({name: s.validation for name, s in splits.items()}, config) if config.patience else None
@@ -349,6 +351,8 @@ def fit(
     model = SensorModel(config.model)
     model.load_state_dict(state.weights())
     take_out_weights(model, weights)
+    if model.language is not None:
+        model.config = replace(model.config, language=model.language.settle())
     checkpoint = Checkpoint(model.eval())
     if not group.first:
         return checkpoint
@@ -375,6 +379,15 @@ def fit(
     if state.start:
         checkpoint.record["start"] = {"folder": config.start, "digest": state.start}
     return checkpoint
+
+
+@torch.no_grad()
+def put_in_weights(state: State, weights: dict[str, torch.Tensor]) -> None:
+    """What `take_out_weights` took out of a checkpoint, for a run that starts from it and learns with weights again."""
+    for name, weight_N in weights.items():
+        put_in = weight_N.log().to(state.device)
+        cast(torch.nn.Linear, state.model.heads[name]).bias.add_(put_in)
+        state.average[f"heads.{name}.bias"].add_(put_in)
 
 
 @torch.no_grad()

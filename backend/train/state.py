@@ -20,11 +20,12 @@ from backend.model.sensorlm import SensorModel
 from backend.recipes import TrainConfig
 from backend.train.balance import BALANCES, Fixed
 from backend.train.group import device_of
+from backend.train.losses import loss_names
 from broker.errors import CheckpointError, ConfigError
 
 STATE = "state.safetensors"
 METRICS = "metrics.jsonl"
-OWN = frozenset({"masks", "dropout", "language"})
+OWN = frozenset({"masks", "dropout", "language", "focused"})
 """What of a model's configuration may differ from that of the checkpoint that a run starts from."""
 
 
@@ -124,7 +125,7 @@ def _freeze(model: SensorModel, config: TrainConfig) -> None:
 def _with_optimizer(model: SensorModel, config: TrainConfig, device: torch.device, start: str) -> State:
     if config.start:
         _freeze(model, config)
-    balance = BALANCES[config.balance]((*config.model.tasks, *config.model.masks)).to(device)
+    balance = BALANCES[config.balance](name for name in loss_names(config.model) if "/" not in name).to(device)
     learned = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in learned if p.dim() > 1], "weight_decay": config.weight_decay},
