@@ -5,15 +5,15 @@ import pytest
 
 from backend.data.instructions import CANNOT_TELL, CHOOSE, PARAPHRASES, instruction
 from backend.tasks import TASKS, Classification, Regression
-from backend.tasks.activity import ACTIVITY, ACTIONS
+from backend.tasks.activity import ACTIONS, ACTIVITY
 from backend.tasks.depth import DEPTH
 from backend.tasks.events import EVENTS, SOUNDS
 from backend.tasks.gaze import GAZE
 from backend.tasks.pose import POSE
 from backend.tasks.reconstruction import HAND, RECONSTRUCTION
 from backend.tasks.saying import spelled
-from edge.simulator.skeleton import NEUTRAL, PARENTS
 from broker.modalities import JOINTS
+from edge.simulator.skeleton import NEUTRAL, PARENTS
 
 CLASSIFICATIONS = [task for task in TASKS.values() if isinstance(task, Classification)]
 REGRESSIONS = [task for task in TASKS.values() if isinstance(task, Regression)]

@@ -216,16 +216,16 @@ def many_windows(rng: Rng, held_out: bool) -> Document:
     """A sensor's facts window by window, and questions about some of them."""
     sensor = sensors(rng, 1)[0]
     chosen = some(rng, names(sensor.modality), int(rng.integers(1, 4)))
-    start, rows = int(rng.integers(86000)), []
-    for i in range(int(rng.integers(8, 25))):
-        rows.append((clock(start + i), [told(rng, sensor, name) for name in chosen]))
+    start, count = int(rng.integers(86000)), int(rng.integers(8, 25))
+    rows = [(clock(start + i), [told(rng, sensor, name) for name in chosen]) for i in range(count)]
     text = "\n".join(f"{at} {', '.join(f'{fact.name} {fact.text}' for fact in facts)}" for at, facts in rows)
-    turns = []
-    for _ in range(int(rng.integers(2, 5))):
-        at, facts = one(rng, rows)
-        fact = one(rng, facts)
-        turns.append(Turn(f"What is the {fact.name} at {at}?", f"The {fact.name} at {at} is {fact.text}.", "copy"))
+    turns = [_at(rng, *one(rng, rows)) for _ in range(int(rng.integers(2, 5)))]
     return Document(f"{sensor}\n{text}", tuple(turns))
+
+
+def _at(rng: Rng, at: str, facts: Sequence[Told]) -> Turn:
+    fact = one(rng, facts)
+    return Turn(f"What is the {fact.name} at {at}?", f"The {fact.name} at {at} is {fact.text}.", "copy")
 
 
 def _long_history(rng: Rng, held_out: bool) -> Document:
@@ -333,9 +333,7 @@ def _history_question(rng: Rng, held_out: bool, spans: Sequence[tuple[int, int, 
         times = sum(other == what for _, _, other in spans)
         return Turn(_OFTEN.draw(rng, held_out).format(what=what), f"{times}.", "count")
     if draw < 0.75 and alone:
-        return Turn(
-            _WHEN.draw(rng, held_out).format(what=what), f"From {clock(start)} to {clock(end)}.", "when"
-        )
+        return Turn(_WHEN.draw(rng, held_out).format(what=what), f"From {clock(start)} to {clock(end)}.", "when")
     if draw < 0.85 and alone and i + 1 < len(spans):
         return Turn(_NEXT.draw(rng, held_out).format(what=what), _answer(spans[i + 1][2]), "next")
     if draw < 0.92 and alone:
@@ -364,7 +362,9 @@ def _knowledge(rng: Rng, held_out: bool) -> Turn:
         return Turn(f"What part of the day is {clock(second)}?", f"It is {part}.", "day")
     if draw == 3:
         first, count = int(rng.integers(0, 90)), int(rng.integers(3, 9))
-        return Turn(f"Count from {first} to {first + count}.", f"{', '.join(map(str, range(first, first + count + 1)))}.")
+        return Turn(
+            f"Count from {first} to {first + count}.", f"{', '.join(map(str, range(first, first + count + 1)))}."
+        )
     a, b = sorted(map(int, rng.integers(0, 86400, 2)))
     late, early = clock(b), clock(a)
     pair = (early, late) if rng.random() < 0.5 else (late, early)
@@ -388,5 +388,8 @@ def _sentence(rng: Rng, second: int, held_out: bool) -> str:
         f"Nothing is heard in the {room} from {at} to {clock(second + 30)}.",
         f"The {facts[0].name} was {facts[0].text} at {at}, and then {told(rng, sensor, facts[0].name).text}.",
     )
-    held = (f"It is {at}, and the {sensor} gives {said}.", f"In the {room}, {at}: {activity}, with {sound} to be heard.")
+    held = (
+        f"It is {at}, and the {sensor} gives {said}.",
+        f"In the {room}, {at}: {activity}, with {sound} to be heard.",
+    )
     return one(rng, held if held_out else learned)

@@ -92,9 +92,7 @@ DEPTH = DepthMap(
     metric_scale=1000.0,
     sayings=(
         Saying("nearest", "the nearest thing is {} away", "m", lambda points: float(_ranges(points).min()), digits=2),
-        Saying(
-            "median", "the median range is {}", "m", lambda points: float(np.median(_ranges(points))), digits=2
-        ),
+        Saying("median", "the median range is {}", "m", lambda points: float(np.median(_ranges(points))), digits=2),
     ),
     question="How far is what the camera sees?",
 )
