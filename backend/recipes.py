@@ -120,6 +120,14 @@ class TrainConfig:
             taught = {*DATASETS[name].tasks, *DATASETS[name].masks}
             if not taught & {*model.tasks, *model.masks}:
                 raise ValueError(f"datasets has {name}, which teaches nothing that the model answers; remove it")
+        self._is_taught()
+        for modality in model.modalities:
+            _try_encoder(model, modality)
+        return self
+
+    def _is_taught(self) -> None:
+        """Raise ValueError for a task or a mask that no dataset here teaches."""
+        model = self.model
         for task in model.tasks:
             teachers = [name for name, dataset in DATASETS.items() if task in dataset.tasks]
             if not set(teachers) & set(self.datasets):
@@ -132,9 +140,6 @@ class TrainConfig:
             teachers = [name for name, dataset in DATASETS.items() if mask in dataset.masks]
             if not set(teachers) & set(self.datasets):
                 raise ValueError(f"model.masks has {mask}, which no dataset here shows; add {' or '.join(teachers)}")
-        for modality in model.modalities:
-            _try_encoder(model, modality)
-        return self
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a JSON file."""

@@ -3,29 +3,18 @@
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 
 import pytest
 import torch
-from typer.testing import CliRunner
 
-from backend.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from backend.cli import app
 from backend.model.sensorlm import ModelConfig
-from backend.recipes import TrainConfig, config_from_json
-from backend.train import loop
-from backend.train.held import Held, note
-from backend.train.loop import part_batch, run_steps, train_step
-from backend.train.run import fit, train
-from backend.train.source import Mixture, Source, Split, with_steps
+from backend.recipes import TrainConfig
+from backend.train.held import Held
+from backend.train.loop import run_steps
+from backend.train.source import Mixture, Source
 from backend.train.state import load_state, new_state
-from broker.errors import CheckpointError, ConfigError, DataError
-from tests.conftest import free_port
-from tests.small_runs import ACTIVITY, QUIET, TINY, motion_alone, tiny
-from tests.small_sets import write_sp_sw_har
+from tests.small_runs import ACTIVITY, TINY, tiny
 
 MOTION = ["imu"]
 """Of the model of these tests: quick, and with statistics of normalisation."""

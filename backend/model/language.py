@@ -349,7 +349,7 @@ def _until(tokens: list[int], end: int) -> list[int]:
 
 def _decoder(llm: PreTrainedModel) -> nn.Module:
     """Everything but the last layer, which makes words of it."""
-    return cast(nn.Module, llm.get_decoder())  # type: ignore[no-untyped-call]
+    return cast(nn.Module, llm.get_decoder())
 
 
 def _embedding(llm: PreTrainedModel) -> nn.Embedding:
@@ -371,9 +371,7 @@ def _new(config: LanguageConfig) -> PreTrainedModel:
 
     about = {key: value for key, value in config.architecture.items() if key != "transformers_version"}
     with torch.random.fork_rng(devices=[]):  # what is random of it is overwritten, and the caller's seed is its own
-        built = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
-            AutoConfig.for_model(**about), dtype=torch.float32
-        )
+        built = AutoModelForCausalLM.from_config(AutoConfig.for_model(**about), dtype=torch.float32)
     return cast("PreTrainedModel", built.eval())
 
 
@@ -381,12 +379,12 @@ def _read(llm: str) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()
     try:
         found = AutoModelForCausalLM.from_pretrained(llm, dtype="auto" if torch.cuda.is_available() else torch.float32)
     except (OSError, ValueError) as error:
         raise _absent(llm, error) from None
-    found.eval()  # type: ignore[no-untyped-call]
+    found.eval()
     return cast("PreTrainedModel", found)
 
 

@@ -97,12 +97,19 @@ class Batch:
         """The same on a device; this very batch where it is there."""
         if device == self.present.device:
             return self
-        about = (self.modality, self.placement, self.quality, self.present)
-        by_name = (self.targets, self.parts, self.asked)
+
+        def there(of: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {name: one.to(device) for name, one in of.items()}
+
         return Batch(
             {name: windows.to(device) for name, windows in self.windows.items()},
-            *(one.to(device) for one in about),
-            *({name: one.to(device) for name, one in of.items()} for of in by_name),
+            self.modality.to(device),
+            self.placement.to(device),
+            self.quality.to(device),
+            self.present.to(device),
+            there(self.targets),
+            there(self.parts),
+            there(self.asked),
             {name: patches.to(device) for name, patches in self.masks.items()},
         )
 

@@ -31,9 +31,10 @@ from backend.choices import CHECKED, Amount, Count, Positive, Share, build
 from backend.recipes import SEEDS
 from backend.train.language_measure import line_of, measure
 from backend.train.language_text import TextBatch, batch, train_tokenizer
-from backend.train.loop import METRICS, STATE, _forget_after, _interruptible
+from backend.train.loop import interruptible
 from backend.train.pictures import draw_curves
 from backend.train.run import CONFIG, make_room, standing
+from backend.train.state import METRICS, STATE, forget_after
 from broker.errors import CheckpointError, ConfigError
 
 LONGEST = 1024
@@ -228,7 +229,7 @@ def run_steps(
     report: Callable[[dict[str, float]], None],
 ) -> bool:
     """Train from `state.step` to the end; False when interrupted. Saves on the way, at the end and when interrupted."""
-    with _interruptible() as interrupted, (out / METRICS).open("a") as metrics:
+    with interruptible() as interrupted, (out / METRICS).open("a") as metrics:
         while state.step < config.steps and not interrupted():
             began = time.monotonic()
             line = train_step(state, tokenizer, config)
@@ -268,7 +269,7 @@ def load_state(config: LanguageConfig, out: Path) -> State:
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{path}: damaged ({reason}); train anew with --overwrite") from None
-    _forget_after(out / METRICS, state.step)
+    forget_after(out / METRICS, state.step)
     return state
 
 

@@ -171,7 +171,7 @@ def _meet(state: State, statistics: _Statistics, means: tuple[_Means, ...], grou
     together = [*grads, *statistics.moved]
     flat = torch.cat([one.flatten() for one in together])
     group.sum(flat)
-    parts = flat.split([one.numel() for one in together])
+    parts = torch.split(flat, [one.numel() for one in together])
     found = iter(told.tolist())
     for one in means:
         for of in (one.sums, one.counts):
@@ -236,7 +236,7 @@ def run_steps(
     """
     folder.mkdir(parents=True, exist_ok=True)
     every = config.measure_every or max(1, config.steps // 10)
-    with _interruptible() as interrupted, (folder / METRICS).open("a") if group.first else nullcontext() as metrics:
+    with interruptible() as interrupted, (folder / METRICS).open("a") if group.first else nullcontext() as metrics:
         while not state.done(config) and not group.any(interrupted(), state.device):
             began = time.monotonic()
             line = train_step(state, mixture, weights, config, group)
@@ -257,7 +257,7 @@ def run_steps(
 
 
 @contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
+def interruptible() -> Iterator[Callable[[], bool]]:
     """Ctrl-C sets a flag, so that the step in progress ends whole; outside the main thread signals stay as they are."""
     stopped: list[int] = []
 
