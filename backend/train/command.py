@@ -59,3 +59,31 @@ def whole(
             runs.train_folds(config, data, out, console, seeds=seeds, resume=resume, overwrite=overwrite)
     except KeyboardInterrupt as stop:
         raise typer.Abort(str(stop) or runs.kept(out, overwrite=overwrite)) from None
+
+
+@train.command("language")
+def language_model(
+    out: Annotated[Path, typer.Option(help="folder of the run", file_okay=False)],
+    size: Annotated[str, typer.Option(help="tiny, small or medium: 0.7, 2 or 5.3 million parameters")] = "medium",
+    steps: Annotated[int | None, typer.Option(help="steps of 1 024 tokens", min=1)] = None,
+    seed: Annotated[int, typer.Option(help="of weights and texts", min=0)] = 0,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train the small language model and its tokenizer, on texts about sensors that are made on the way."""
+    from dataclasses import replace
+
+    from rich.console import Console
+
+    from backend.train.language import SIZES, train_language
+    from backend.train.run import kept
+    from broker.errors import ConfigError
+
+    if size not in SIZES:
+        raise ConfigError(f"--size {size}: choose one of {', '.join(SIZES)}")
+    config = replace(SIZES[size], seed=seed)
+    config = config if steps is None else replace(config, steps=steps)
+    try:
+        train_language(config, out, Console(), resume=resume, overwrite=overwrite)
+    except KeyboardInterrupt as stop:
+        raise typer.Abort(str(stop) or kept(out, overwrite=overwrite)) from None
