@@ -28,6 +28,7 @@ from torch.nn import functional as F
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from backend.choices import CHECKED, Amount, Count, Positive, Share, build
+from backend.device import has_bf16
 from backend.recipes import SEEDS
 from backend.train.language_measure import line_of, measure
 from backend.train.language_text import TextBatch, batch, train_tokenizer
@@ -172,7 +173,7 @@ def train_step(state: State, tokenizer: PreTrainedTokenizerFast, config: Languag
     for group in state.optimizer.param_groups:
         group["lr"] = rate
     state.model.train()
-    with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()):
+    with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16 and has_bf16()):
         nats_RL = token_losses(state.model, texts)
     weight_RL = texts.weight[:, 1:]
     loss = (nats_RL * weight_RL).sum() / weight_RL.sum()
