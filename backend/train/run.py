@@ -78,7 +78,7 @@ def train(
     state = state_of(config, out, group) if resume else new_state(config)
     try:
         splits = split_all(config, read_all(config, root, console))
-        _loss_weights(splits, config)
+        loss_weights(splits, config)
         _check_patience(config, splits)
     except KeyboardInterrupt as stop:
         if there and overwrite:
@@ -144,7 +144,7 @@ def train_folds(
         check_folds(config, found)
         for fold in range(config.folds):
             splits = split_all(replace(config, fold=fold), found)
-            _loss_weights(splits, config)
+            loss_weights(splits, config)
             _check_patience(config, splits)
     except KeyboardInterrupt as stop:
         if there and overwrite:
@@ -324,7 +324,12 @@ def read_all(config: TrainConfig, root: Path, console: Console) -> dict[str, Rec
 
 
 def fit(
-    state: State, config: TrainConfig, splits: dict[str, Split], out: Path, console: Console, group: Group
+    state: State,
+    config: TrainConfig,
+    splits: dict[str, Split],
+    out: Path,
+    console: Console,
+    group: Group = ALONE,
 ) -> Checkpoint:
     """Train to the end, average, calibrate: a checkpoint. Raises KeyboardInterrupt when interrupted; all is saved.
 
@@ -332,7 +337,7 @@ def fit(
     """
     torch.set_num_threads(1)  # more threads spin against each other on a shared machine
     config = with_steps(config, splits)
-    weights = {task: torch.from_numpy(w) for task, w in _loss_weights(splits, config).items()}
+    weights = {task: torch.from_numpy(w) for task, w in loss_weights(splits, config).items()}
     if config.start and "heads" not in config.frees:  # nothing could be taken out of them again
         weights = {task: torch.ones_like(weight_N) for task, weight_N in weights.items()}
     elif state.start and not (out / STATE).is_file():
@@ -437,7 +442,7 @@ def _with_progress(
         return run_steps(state, mixture, there, config, out, report, held, group)
 
 
-def _loss_weights(splits: dict[str, Split], config: TrainConfig) -> dict[str, np.ndarray]:
+def loss_weights(splits: dict[str, Split], config: TrainConfig) -> dict[str, np.ndarray]:
     """Of every classification, the weight of each label by its share of the labelled time that is drawn.
 
     Labels are evened out within each set: how much a set has to say is up to the recipe, not to how long it lasts.
