@@ -30,9 +30,10 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from backend.data.synthetic import TRAINING_SEEDS, scene_recording
 from backend.model.encoders import ENCODERS
-from backend.recipes import TrainConfig, model_for
+from backend.recipes import model_for
 from backend.train.balance import by_task
 from backend.train.batch import Batch, answer
+from backend.train.config import TrainConfig
 from backend.train.loop import learning_rate, part_batch, part_losses, train_step
 from backend.train.losses import task_losses
 from backend.train.source import Mixture, Source

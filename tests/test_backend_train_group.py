@@ -15,7 +15,7 @@ from backend.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from backend.cli import app
 from backend.data import DATASETS
 from backend.model.sensorlm import ModelConfig
-from backend.recipes import TrainConfig
+from backend.train.config import TrainConfig
 from backend.train.held import Held, note
 from backend.train.loop import run_steps, train_step
 from backend.train.run import agree, fit, loss_weights, train

@@ -17,8 +17,9 @@ from backend.cli import app
 from backend.data.instructions import CANNOT_TELL, instruction
 from backend.model.language import LanguageConfig, resolved
 from backend.model.sensorlm import Predictor, SensorModel
-from backend.recipes import TrainConfig, instructed
+from backend.recipes import instructed
 from backend.train.batch import answer
+from backend.train.config import TrainConfig
 from backend.train.examine import examine
 from backend.train.loop import part_batch
 from backend.train.run import train

@@ -17,7 +17,7 @@ from broker.command import new_app
 from broker.errors import IotlmError
 
 if TYPE_CHECKING:
-    from backend.recipes import TrainConfig
+    from backend.train.config import TrainConfig
 
 train = new_app("Train a checkpoint, or with --folds measure a recipe on people left out.", alone=True)
 
@@ -118,8 +118,9 @@ def instruct(
 
 def _configured(recipe: str, settings: list[str]) -> TrainConfig:
     from backend import recipes
+    from backend.train.config import with_settings
 
-    return recipes.with_settings(recipes.recipe(recipe), settings)
+    return with_settings(recipes.recipe(recipe), settings)
 
 
 def _second(start: Path, llm: str, conditioning: str, tuning: str, keep: bool, settings: list[str]) -> TrainConfig:
@@ -128,6 +129,7 @@ def _second(start: Path, llm: str, conditioning: str, tuning: str, keep: bool, s
     from backend.checkpoint import load_checkpoint
     from backend.choices import build
     from backend.model.language import LanguageConfig, resolved
+    from backend.train.config import config_from_json, with_settings
     from broker.errors import ConfigError
 
     record = load_checkpoint(start).record
@@ -138,8 +140,8 @@ def _second(start: Path, llm: str, conditioning: str, tuning: str, keep: bool, s
         {"llm": llm, "conditioning": conditioning, "tuning": tuning, "kept": keep},
         lambda problem: ConfigError(f"language model: {problem}"),
     )
-    first = recipes.config_from_json(record["config"])
-    return recipes.with_settings(recipes.instructed(first, str(start), resolved(language)), settings)
+    first = config_from_json(record["config"])
+    return with_settings(recipes.instructed(first, str(start), resolved(language)), settings)
 
 
 def _train(config: TrainConfig, data: Path, out: Path, resume: bool, overwrite: bool) -> None:

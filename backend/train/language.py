@@ -29,7 +29,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from backend.choices import CHECKED, Amount, Count, Positive, Share, build
 from backend.device import has_bf16
-from backend.recipes import SEEDS
+from backend.train.config import SEEDS
 from backend.train.language_measure import line_of, measure
 from backend.train.language_text import TextBatch, batch, train_tokenizer
 from backend.train.loop import interruptible

@@ -23,11 +23,11 @@ import torch
 from torch import Tensor, nn
 
 from backend.device import has_bf16
-from backend.recipes import TrainConfig
 from backend.tasks.events import EVENTS
 from backend.train.augment_audio import mix_sounds
 from backend.train.balance import by_task
 from backend.train.batch import Batch, answer, assemble
+from backend.train.config import TrainConfig
 from backend.train.group import ALONE, Group
 from backend.train.held import Held, note
 from backend.train.losses import loss_names, mask_losses, task_losses

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from backend.model.contact import REACH
 from backend.model.sensorlm import ModelConfig, SensorModel
-from backend.recipes import TrainConfig
 from backend.tasks import MASKS, Classification, Regression, Task
 from backend.train.batch import Answers, Batch
+from backend.train.config import TrainConfig
 from backend.train.text import TEXT
 
 

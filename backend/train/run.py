@@ -22,9 +22,9 @@ from backend.checkpoint import Checkpoint, save_checkpoint
 from backend.data import DATASETS, Recordings, Segments
 from backend.data.aloud import read_aloud
 from backend.model.sensorlm import Predictor, SensorModel
-from backend.recipes import SEEDS, TrainConfig, config_from_json
 from backend.tasks import TASKS, Classification
 from backend.train.card import model_card
+from backend.train.config import SEEDS, TrainConfig, config_from_json
 from backend.train.evaluate import calibrate
 from backend.train.examine import HEADLINE, examine_recordings, figures, summary
 from backend.train.group import ALONE, Group

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from backend.checkpoint import load_checkpoint
 from backend.model.sensorlm import SensorModel
-from backend.recipes import TrainConfig
 from backend.train.balance import BALANCES, Fixed
+from backend.train.config import TrainConfig
 from backend.train.group import device_of
 from backend.train.losses import loss_names
 from broker.errors import CheckpointError, ConfigError

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from backend.data.instructions import UNANSWERABLE, instruction
 from backend.model.sensorlm import SensorModel
-from backend.recipes import TrainConfig
 from backend.tasks import TASKS
 from backend.train.batch import Answers, Batch
+from backend.train.config import TrainConfig
 
 TEXT = "text"
 """The loss's name beside those of tasks."""
