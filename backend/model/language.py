@@ -23,7 +23,7 @@ from pydantic import model_validator
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from backend.choices import CHECKED, Count
+from backend.choices import CHECKED, Count, Share
 from broker.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ class LanguageConfig:
     """Which language model, and how it is conditioned and tuned.
 
     `llm`: folder or hub name of an `AutoModelForCausalLM`. `rank`: of LoRA. `top`: how many layers, from the last
-    down, are gated. `kept`: its weights travel in the checkpoint, which then needs `llm` no more. Others are read from
+    down, are gated. `bypass`: in training, the chance that a decision is made without it, so that the rest can serve
+    alone, faster. `kept`: its weights travel in the checkpoint, which then needs `llm` no more. Others are read from
     where `llm` says, and only what was trained beside them is kept. `architecture` is the model's own configuration,
     `fingerprint` tells one that is read again from another (sha256 hex of its word embeddings): see `resolved`.
     """
@@ -50,6 +51,7 @@ class LanguageConfig:
     tuning: Literal["frozen", "lora", "full"] = "lora"
     rank: Count = 8
     top: Count = 2
+    bypass: Share = 0.25
     kept: bool = False
     architecture: dict[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
@@ -146,6 +148,9 @@ class LanguageModel(nn.Module):
                 use_cache=False,
             ).last_hidden_state
         residual_BNd: Tensor = self.back(hidden_BLh[:, before:].to(task_BNd.dtype))
+        if self.training and self.config.bypass:
+            passes_B11 = torch.rand(len(residual_BNd), 1, 1, device=residual_BNd.device) >= self.config.bypass
+            residual_BNd = residual_BNd * passes_B11
         return residual_BNd
 
     def loss(self, latents_BQd: Tensor, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> Tensor:
