@@ -28,9 +28,14 @@ from backend.moment import StreamWindow
 from backend.tasks import MASKS, TASKS, Classification, Regression, Task
 from broker.errors import CheckpointError, DataError
 from broker.modalities import READABLE
+from broker.topics import NAME
 
 if TYPE_CHECKING:
     from backend.checkpoint import Checkpoint
+
+Label = Annotated[str, Field(pattern=NAME)]
+"""A label that is no task's own: named like what stands in topics."""
+Words = Annotated[str, Field(min_length=1, max_length=80)]
 
 
 @pydantic.dataclasses.dataclass(config=CHECKED)
@@ -39,6 +44,7 @@ class ModelConfig:
 
     `outputs`: by task, the labels or points that the model answers for, where these are not all that the task has.
     `placements`: those that it tells apart; the first stands for all others. `masks`: what it draws from frames.
+    `added`: by task, labels that it was taught beyond those of the task, each with its words.
     """
 
     modalities: Annotated[tuple[Annotated[str, one_of(ENCODERS)], ...], AfterValidator(different)] = ("imu", "audio")
@@ -59,6 +65,7 @@ class ModelConfig:
     outputs: dict[Annotated[str, one_of(TASKS)], tuple[str, ...]] = field(default_factory=dict)
     placements: tuple[str, ...] = PLACEMENTS
     masks: Annotated[tuple[Annotated[str, one_of(MASKS)], ...], AfterValidator(different)] = ()
+    added: dict[Annotated[str, one_of(TASKS)], dict[Label, Words]] = field(default_factory=dict)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -84,17 +91,35 @@ class ModelConfig:
                 raise ValueError(f"encoders.{modality} has no {option!r}; options: {', '.join(known)}")
         return self
 
+    @model_validator(mode="after")
+    def _adds_what_is_new(self) -> Self:
+        for task, words in self.added.items():
+            if not isinstance(TASKS[task], Classification):
+                raise ValueError(f"added.{task}: the task has no labels; leave it out")
+            if twice := set(words) & set(TASKS[task].outputs):
+                raise ValueError(f"added.{task} has {min(twice)!r}, which the task knows; name it in outputs")
+        return self
+
     def task(self, name: str) -> Task:
         """A task over the outputs that this model has."""
-        return TASKS[name].only(self.outputs[name]) if name in self.outputs else TASKS[name]
+        return self._with_added(name, TASKS[name].only(self.outputs[name]) if name in self.outputs else TASKS[name])
+
+    def whole(self, name: str) -> Task:
+        """A task over all that is known of it: its own outputs, and the labels that this model was taught."""
+        return self._with_added(name, TASKS[name])
+
+    def _with_added(self, name: str, task: Task) -> Task:
+        return task.with_labels(self.added[name]) if isinstance(task, Classification) and name in self.added else task
 
     def placement(self, name: str) -> int:
         """Index of a placement's embedding; that of an unknown name is 0."""
         return self.placements.index(name) if name in self.placements else 0
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for a JSON file. Without masks nothing is said of them: older checkpoints keep their digest."""
-        return {field: value for field, value in asdict(self).items() if value or field != "masks"}
+        """Plain values for a JSON file. Of what came later nothing is said where there is none: older checkpoints keep
+        their digest.
+        """
+        return {field: value for field, value in asdict(self).items() if value or field not in ("masks", "added")}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> ModelConfig:
