@@ -210,6 +210,10 @@ class Classification(Task):
         none = self.none_label if self.none_label in labels else None
         return replace(self, labels=labels, words=words, none_label=none)
 
+    def with_labels(self, words: Mapping[str, str]) -> Self:
+        """The same task with more labels, in words, behind those that it has."""
+        return replace(self, labels=(*self.labels, *words), words={**self.words, **words})
+
     def columns(self, outputs: Iterable[str]) -> NDArray[np.int64]:
         """Indices of these labels."""
         return np.array(self._index(outputs), np.int64)

@@ -190,3 +190,38 @@ def language_model(
         train_language(config, out, Console(), resume=resume, overwrite=overwrite)
     except KeyboardInterrupt as stop:
         raise typer.Abort(str(stop) or kept(out, overwrite=overwrite)) from None
+
+
+@train.command()
+def adapt(
+    dataset: Annotated[
+        Path, typer.Option(help="folder of LABEL/*.frames, by `edge record`", exists=True, file_okay=False)
+    ],
+    out: Annotated[Path, typer.Option(help="folder for the new checkpoint", file_okay=False)],
+    checkpoint: Annotated[Path | None, typer.Option(help="folder of a checkpoint; default: the bundled")] = None,
+    task: Annotated[str | None, typer.Option(help="task to teach, where the sensors tell several")] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(help="folder of sets that it learned from, to rehearse; may be repeated", exists=True),
+    ] = None,
+    words: Annotated[list[str] | None, typer.Option(help='LABEL="a few words", of a new label')] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Teach a trained checkpoint new labels, or a device that it has not seen, by a few recordings."""
+    from rich.console import Console
+
+    from backend.train.adapt import Order
+    from backend.train.adapt import adapt as work
+    from broker.errors import ConfigError
+
+    said = {}
+    for one in words or []:
+        label, equals, text = one.partition("=")
+        if not equals or not text.strip() or len(text) > 80:
+            raise ConfigError(f"--words {one!r}: write LABEL=words, at most 80 letters")
+        said[label] = text.strip()
+    order = Order(dataset, out, checkpoint, task, tuple(data or ()), said, overwrite)
+    try:
+        work(order, Console())
+    except KeyboardInterrupt:
+        raise typer.Abort(f"nothing was written to {out}; the same command begins anew") from None

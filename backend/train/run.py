@@ -36,6 +36,8 @@ from backend.train.state import METRICS, STATE, State, load_state, new_state, sa
 from broker.errors import CheckpointError, ConfigError, DataError
 
 CONFIG, TESTED, FOLDS = "train.json", "test.json", "folds.json"
+ADAPTED, PICTURE = "adapt.json", "adapt.png"
+"""What `backend train adapt` leaves beside its checkpoint."""
 _PICTURES = tuple(
     f"{kind}-{name}-{task}.png" for kind in ("confusion", "errors") for name in DATASETS for task in TASKS
 )
@@ -43,9 +45,9 @@ FOLDS_FILES = (FOLDS, *_PICTURES)
 """What a run over folds writes into its folder, beside the folds' own."""
 RUN_FILES = (
     CONFIG, STATE, METRICS, TESTED, "validation.json", "config.json", "model.safetensors", "MODEL_CARD.md",
-    "curves.png", *_PICTURES,
+    "curves.png", ADAPTED, PICTURE, *_PICTURES,
 )  # fmt: skip
-"""What one training writes into its folder."""
+"""What one training, or adaptation, writes into its folder."""
 
 
 def train(
@@ -206,10 +208,10 @@ def _tested(
     return reports
 
 
-def standing(out: Path, resume: bool, overwrite: bool, *, folds: bool = False) -> list[Path]:
+def standing(out: Path, resume: bool, overwrite: bool, *, folds: bool = False, resumable: bool = True) -> list[Path]:
     """The files of the run in `out` that gives way to a new one; with `folds` those of every fold and seed.
 
-    Nothing is touched here.
+    Nothing is touched here. What is not `resumable` is done in one go.
 
     Raises:
         ConfigError: there is a run, and it is to be neither resumed nor overwritten; or it is to be both; or a file
@@ -219,9 +221,9 @@ def standing(out: Path, resume: bool, overwrite: bool, *, folds: bool = False) -
         raise ConfigError("--resume goes on with the run in OUT, --overwrite removes it; choose one")
     there = _run_files(out, folds=folds)
     if there and not (resume or overwrite):
+        resuming = "go on with it by --resume, or give" if resumable else "give"
         raise ConfigError(
-            f"{out}: holds a run ({there[0].relative_to(out)}); go on with it by --resume, or give another --out, "
-            "or replace it by --overwrite"
+            f"{out}: holds a run ({there[0].relative_to(out)}); {resuming} another --out, or replace it by --overwrite"
         )
     written = _among(_folds_of(out), RUN_FILES) if folds else _among([out], set(RUN_FILES) - {TESTED})
     others = sorted(set(written) - set(there))
@@ -261,7 +263,7 @@ def _folds_of(out: Path) -> list[Path]:
 
 
 def _is_run(folder: Path) -> bool:
-    return (folder / CONFIG).is_file() or (folder / STATE).is_file()
+    return any((folder / name).is_file() for name in (CONFIG, STATE, ADAPTED))
 
 
 def _numbered(folder: Path, name: str) -> list[Path]:
