@@ -16,9 +16,10 @@ from backend.cli import app
 from backend.data import DATASETS
 from backend.model.sensorlm import ModelConfig
 from backend.train.config import TrainConfig
+from backend.train.folder import agree
 from backend.train.held import Held, note
 from backend.train.loop import run_steps, train_step
-from backend.train.run import agree, fit, loss_weights, train
+from backend.train.run import fit, loss_weights, train
 from backend.train.source import Mixture, Source, Split, split_all, with_steps
 from backend.train.state import METRICS, load_state, new_state, save_state
 from broker.errors import CheckpointError, ConfigError, DataError

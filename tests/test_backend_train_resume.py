@@ -17,7 +17,8 @@ from backend.cli import app
 from backend.model.sensorlm import ModelConfig
 from backend.recipes import recipe
 from backend.train.config import TrainConfig, with_settings
-from backend.train.run import FOLDS_FILES, train, train_folds
+from backend.train.folder import FOLDS_FILES
+from backend.train.run import train, train_folds
 from backend.train.state import new_state, save_state
 from broker.errors import CheckpointError, ConfigError, DataError
 from tests.small_runs import ACTIVITY, EVENT, QUIET, motion_alone, tiny

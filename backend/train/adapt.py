@@ -27,9 +27,9 @@ from backend.tasks import Classification
 from backend.tasks.task import Placed
 from backend.train.card import adapted_card
 from backend.train.evaluate import BATCH
+from backend.train.folder import ADAPTED, PICTURE, make_room, standing
 from backend.train.pictures import draw_shots
 from backend.train.rehearse import rehearse
-from backend.train.run import ADAPTED, PICTURE, make_room, standing
 from backend.train.shots import Material, calibrated, examine_taught, forgetting
 from backend.train.teach import Shown, decisions, joined, learned, vectors, widened
 from broker.errors import ConfigError, DataError

@@ -155,13 +155,14 @@ def _running(config: TrainConfig, out: Path, overwrite: bool) -> Iterator[tuple[
     from rich.console import Console
 
     from backend.train import run as runs
+    from backend.train.folder import kept
     from backend.train.group import joined
 
     with _one_speaks(), joined(config) as group:
         try:
             yield runs, {"console": Console(quiet=not group.first), "group": group}
         except KeyboardInterrupt as stop:
-            raise typer.Abort(str(stop) or runs.kept(out, overwrite=overwrite)) from None
+            raise typer.Abort(str(stop) or kept(out, overwrite=overwrite)) from None
 
 
 @train.command("language")
@@ -178,8 +179,8 @@ def language_model(
 
     from rich.console import Console
 
+    from backend.train.folder import kept
     from backend.train.language import SIZES, train_language
-    from backend.train.run import kept
     from broker.errors import ConfigError
 
     if size not in SIZES:

@@ -30,11 +30,11 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from backend.choices import CHECKED, Amount, Count, Positive, Share, build
 from backend.device import has_bf16
 from backend.train.config import SEEDS
+from backend.train.folder import CONFIG, make_room, standing
 from backend.train.language_measure import line_of, measure
 from backend.train.language_text import TextBatch, batch, train_tokenizer
 from backend.train.loop import interruptible
 from backend.train.pictures import draw_curves
-from backend.train.run import CONFIG, make_room, standing
 from backend.train.state import METRICS, STATE, forget_after
 from broker.errors import CheckpointError, ConfigError
 
