@@ -227,5 +227,6 @@ def test_epochs_are_counted_in_steps(motion):
     assert with_steps(small(), splits) == small()
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")  # of the compiler's own code
 def test_a_compiled_model_has_the_same_names_of_weights():
     assert new_state(small(compile=True)).model.state_dict().keys() == new_state(small()).model.state_dict().keys()

@@ -253,7 +253,8 @@ def run_steps(
                 save_state(state, folder)
         if group.first:
             save_state(state, folder)
-    return state.done(config)
+        stopped = group.any(interrupted(), state.device)  # during the last step, or while that was saved
+    return state.done(config) and not stopped
 
 
 @contextmanager
