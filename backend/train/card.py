@@ -55,9 +55,11 @@ def model_card(checkpoint: Checkpoint, reports: Mapping[str, dict[str, Any]]) ->
         f"# Model card: {config['recipe']} {checkpoint.digest[:12]}",
         "",
         f"{record['parameters']:,} parameters; modalities {', '.join(model.config.modalities)}; "
-        f"fusion `{model.config.fusion}`; trained in {record['seconds'] / 60:.0f} min on one CPU core by "
-        f"`backend train --recipe {config['recipe']}` ({config['steps']} steps, seed {config['seed']}).",
+        f"fusion `{model.config.fusion}`; trained in {record['seconds'] / 60:.0f} min on one CPU core by the recipe "
+        f"{config['recipe']} ({config['steps']} steps, seed {config['seed']})"
+        + (f", from the checkpoint {record['start']['digest'][:12]}." if "start" in record else "."),
         "",
+        *_language(checkpoint),
         *_answers(checkpoint),
         "",
     ]
@@ -70,6 +72,21 @@ def model_card(checkpoint: Checkpoint, reports: Mapping[str, dict[str, Any]]) ->
         lines.append(f"| {name} | {record['licences'][name]} | {len(people['train'])} | {held} |")
     lines += ["", "Splits keep a person (for sounds: a source recording) on one side.", ""]
     return "\n".join([*lines, *_figures(reports), "## Limits", "", *_limits(checkpoint), ""])
+
+
+def _language(checkpoint: Checkpoint) -> list[str]:
+    """What the language model is, where there is one."""
+    language = checkpoint.model.language
+    if language is None:
+        return []
+    of, size = language.config, sum(p.numel() for p in language.llm.parameters())
+    where = "kept here" if of.kept else f"read from `{of.llm}`"
+    return [
+        f"Between adapter and heads stands a language model ({of.architecture.get('model_type', 'unknown')}, {size:,} "
+        f"parameters, {where}), conditioned by {checkpoint.model.config.soft_tokens} soft tokens (`{of.conditioning}`). "
+        "It answers the tasks' prompts, and no others: it was trained on texts about sensors that were made by rules.",
+        "",
+    ]
 
 
 def adapted_card(checkpoint: Checkpoint, report: Mapping[str, Any]) -> str:
@@ -151,6 +168,28 @@ def _figures(reports: Mapping[str, dict[str, Any]]) -> list[str]:
         for one in (report, *report.get("tasks", {}).values()):
             floor = one.get("majority", one.get("constant", {}))
             lines.append(f"| {name} | {figures(one)} | {_plain(floor)} | {_plain(one['shuffled'])} |")
+    return [*lines, "", *_words(reports)]
+
+
+def _words(reports: Mapping[str, dict[str, Any]]) -> list[str]:
+    """What was answered in words."""
+    said = {
+        (name, one["task"]): one["text"]
+        for name, report in reports.items()
+        for one in (report, *report.get("tasks", {}).values())
+        if "text" in one
+    }
+    if not said:
+        return []
+    lines = ["In words, to wordings of the questions that were held out of training:", ""]
+    lines += [
+        "| set | task | answers | can be read | right, or off by | as the head says |",
+        "|---|---|---|---|---|---|",
+    ]
+    for (name, task), text in said.items():
+        right = f"{text['accuracy']:.3f}" if "accuracy" in text else _plain(text["off"])
+        same = f"{text['as_head']:.3f}" if "as_head" in text else ""
+        lines.append(f"| {name} | {task} | {text['n']} | {text['readable']:.3f} | {right} | {same} |")
     return [*lines, ""]
 
 

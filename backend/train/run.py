@@ -100,7 +100,7 @@ def _measured(checkpoint: Checkpoint, splits: dict[str, Split], out: Path, conso
     reports = {}
     for name, recordings in validation.items():
         try:
-            reports[name] = examine_recordings(name, recordings, Predictor(checkpoint))
+            reports[name] = examine_recordings(name, recordings, Predictor(checkpoint), speak=True)
         except DataError as error:
             console.print(f"not measured on people held out: {error}", soft_wrap=True)
             continue
