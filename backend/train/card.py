@@ -80,10 +80,10 @@ def _language(checkpoint: Checkpoint) -> list[str]:
     if language is None:
         return []
     of, size = language.config, sum(p.numel() for p in language.llm.parameters())
-    where = "kept here" if of.kept else f"read from `{of.llm}`"
+    where, kind = "kept here" if of.kept else f"read from `{of.llm}`", of.architecture.get("model_type", "unknown")
     return [
-        f"Between adapter and heads stands a language model ({of.architecture.get('model_type', 'unknown')}, {size:,} "
-        f"parameters, {where}), conditioned by {checkpoint.model.config.soft_tokens} soft tokens (`{of.conditioning}`). "
+        f"Between adapter and heads stands a language model ({kind}, {size:,} parameters, {where}), conditioned by "
+        f"{checkpoint.model.config.soft_tokens} soft tokens (`{of.conditioning}`). "
         "It answers the tasks' prompts, and no others: it was trained on texts about sensors that were made by rules.",
         "",
     ]
