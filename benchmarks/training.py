@@ -29,6 +29,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from backend.data.synthetic import TRAINING_SEEDS, scene_recording
+from backend.device import has_bf16
 from backend.model.encoders import ENCODERS
 from backend.recipes import model_for
 from backend.train.balance import by_task
@@ -53,7 +54,8 @@ class Losing(nn.Module):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The balanced loss of a batch."""
         batch = batch.to(self.state.device)
-        with torch.autocast(self.state.device.type, torch.bfloat16, enabled=self.config.bf16):
+        fast = self.config.bf16 and has_bf16(self.state.device)
+        with torch.autocast(self.state.device.type, torch.bfloat16, enabled=fast):
             answers = answer(self.model, batch)
         tasks = by_task(task_losses(answers, batch, self.weights, self.config))
         total = self.state.balance.total(tasks, self.says)
