@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 FORMAT = 2
 AUXILIARY = "unimodal."
-LANGUAGE = "language.llm."
 NEEDED = ("model", "temperatures", "thresholds", "digest")
 ALONE = "none"
 """In the place of a language model's name: do without."""
@@ -55,10 +54,12 @@ class Checkpoint:
         return _digest(self.settings(), self.weights())
 
     def weights(self) -> dict[str, Tensor]:
-        """All weights that decisions depend on; those of a language model in half precision where this is exact."""
+        """All weights that decisions depend on; where a language model is kept, in half precision if this is exact."""
         state = self.model.state_dict().items()
         found = {name: value.detach().cpu().contiguous() for name, value in state if not name.startswith(AUXILIARY)}
-        return {name: _halved(value) if name.startswith(LANGUAGE) else value for name, value in found.items()}
+        if self.tokenizer is None:
+            return found
+        return {name: value if name.startswith("encoders.") else _halved(value) for name, value in found.items()}
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase | None:

@@ -236,7 +236,7 @@ class LanguageModel(nn.Module):
 
     @torch.no_grad()
     def settle(self) -> LanguageConfig:
-        """End all training: what a checkpoint keeps is merged and rounded to half precision. The configuration then.
+        """End all training: what a checkpoint keeps is merged. The configuration then.
 
         A model that is read from elsewhere stays as it is, beside its LoRA.
         """
@@ -244,8 +244,6 @@ class LanguageModel(nn.Module):
             return self.config
         self.tokenizer = self.words
         self.merge()
-        for weight in self.llm.parameters():
-            weight.copy_(weight.half())
         self.config = replace(self.config, llm="", tuning="frozen")
         return self.config
 

@@ -7,7 +7,7 @@ event rules or the store. One code path, `History` rows -> `collate` -> `fuse`, 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, Self, cast
 
 import numpy as np
@@ -248,6 +248,17 @@ class SensorModel(nn.Module):
             {task: fused.gate[:, i].exp() for i, task in tasks},
             fused.latents,
         )
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """End all training. A checkpoint that keeps its language model keeps all but the encoders in half precision."""
+        if self.language is None:
+            return
+        self.config = replace(self.config, language=self.language.settle())
+        if self.language.config.kept:
+            for name, weight in self.named_parameters():
+                if not name.startswith("encoders."):  # whose digests devices know
+                    weight.copy_(weight.half())
 
     def votes(self, modality: str, tokens_BKd: Tensor) -> dict[str, Tensor]:
         """What the auxiliary heads say, which see one window of one modality alone: (B, K x parts, labels) or (B, ...).

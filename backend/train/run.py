@@ -251,8 +251,7 @@ def fit(
     model = SensorModel(config.model)
     model.load_state_dict(state.weights())
     take_out_weights(model, weights)
-    if model.language is not None:
-        model.config = replace(model.config, language=model.language.settle())
+    model.settle()
     checkpoint = Checkpoint(model.eval())
     if not group.first:
         return checkpoint
