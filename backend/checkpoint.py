@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 FORMAT = 2
 AUXILIARY = "unimodal."
 LANGUAGE = "language.llm."
+NEEDED = ("model", "temperatures", "thresholds", "digest")
+ALONE = "none"
+"""In the place of a language model's name: do without."""
 PRETRAINED = Path(__file__).parent / "pretrained"
 """The checkpoint that comes with the package."""
 
@@ -48,11 +52,7 @@ class Checkpoint:
     @property
     def digest(self) -> str:
         """sha256 hex of all weights, the configuration and the calibration: the identity of the decisions."""
-        sha = hashlib.sha256(json.dumps(self.settings(), sort_keys=True).encode())
-        for name, value in sorted(self.weights().items()):
-            sha.update(name.encode())
-            sha.update(value.numpy().tobytes())
-        return sha.hexdigest()
+        return _digest(self.settings(), self.weights())
 
     def weights(self) -> dict[str, Tensor]:
         """All weights that decisions depend on; those of a language model in half precision where this is exact."""
@@ -76,6 +76,14 @@ class Checkpoint:
             "thresholds": self.thresholds,
             **({} if tokenizer is None else {"tokenizer": tokenizer_digest(tokenizer)}),
         }
+
+
+def _digest(settings: Mapping[str, Any], weights: Mapping[str, Tensor]) -> str:
+    sha = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for name, value in sorted(weights.items()):
+        sha.update(name.encode())
+        sha.update(value.numpy().tobytes())
+    return sha.hexdigest()
 
 
 def _halved(value: Tensor) -> Tensor:
@@ -104,6 +112,9 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
 def load_checkpoint(where: Path | str | None = None, llm: str | None = None) -> Checkpoint:
     """The checkpoint in a folder, or the bundled one; `llm` is where its language model lies now, if it keeps none.
 
+    With `llm` "none" it comes without its language model, and is a checkpoint of its own: it answers faster, and has
+    no words.
+
     Raises:
         CheckpointError: it cannot be used.
     """
@@ -120,11 +131,18 @@ def load_checkpoint(where: Path | str | None = None, llm: str | None = None) -> 
         raise CheckpointError(
             f"checkpoint {folder}: format {config.get('format')!r}, this version reads {FORMAT}; train it again"
         )
-    missing = [name for name in ("model", "temperatures", "thresholds", "digest") if name not in config]
+    missing = [name for name in NEEDED if name not in config]
     if missing:
         raise CheckpointError(f"checkpoint {folder}: config.json lacks {', '.join(missing)}; train it again")
     about = ModelConfig.from_json(config["model"])
-    model = SensorModel(about if llm is None else _placed(about, llm, folder))
+    if llm == ALONE and about.language is not None:
+        settings = {name: config[name] for name in (*NEEDED, "format", "tokenizer") if name in config}
+        if _digest({k: v for k, v in settings.items() if k != "digest"}, weights) != config["digest"]:
+            raise _changed(folder)
+        about, llm = replace(about, language=None), None
+        weights = {name: value for name, value in weights.items() if not name.startswith("language.")}
+        config["digest"] = ""
+    model = SensorModel(about if llm in (None, ALONE) else _placed(about, llm, folder))
     if model.language is not None and model.language.config.kept:
         model.language.tokenizer = read_tokenizer(str(folder / TOKENIZER))
     try:
@@ -139,9 +157,13 @@ def load_checkpoint(where: Path | str | None = None, llm: str | None = None) -> 
     model.eval()
     model.config = about  # where a language model lies is no part of what the checkpoint is
     checkpoint = Checkpoint(model, config["temperatures"], config["thresholds"], config.get("training", {}))
-    if checkpoint.digest != config["digest"]:
-        raise CheckpointError(f"checkpoint {folder}: weights or settings were changed after training; get it again")
+    if config["digest"] and checkpoint.digest != config["digest"]:
+        raise _changed(folder)
     return checkpoint
+
+
+def _changed(folder: Path) -> CheckpointError:
+    return CheckpointError(f"checkpoint {folder}: weights or settings were changed after training; get it again")
 
 
 def _placed(config: ModelConfig, llm: str, folder: Path) -> ModelConfig:

@@ -21,12 +21,21 @@ def show(checkpoint: Checkpoint, console: Console) -> None:
         "digest": checkpoint.digest,
         "recipe": record.get("config", {}).get("recipe", "not recorded"),
         "parameters": f"{sum(p.numel() for p in model.parameters()):,}",
+        **_language(checkpoint),
         **{f"encoder of {modality}": digest for modality, digest in checkpoint.encoders.items()},
     }
     for name, value in about.items():
         console.print(f"{name:<16}  {value}", soft_wrap=True, highlight=False)
     console.print(_tasks(checkpoint))
     console.print(_data(checkpoint))
+
+
+def _language(checkpoint: Checkpoint) -> dict[str, str]:
+    language = checkpoint.model.language
+    if language is None:
+        return {}
+    of, size = language.config, sum(p.numel() for p in language.llm.parameters())
+    return {"language model": f"{size:,} parameters, {of.conditioning}, {'kept' if of.kept else f'from {of.llm}'}"}
 
 
 def _tasks(checkpoint: Checkpoint) -> Table:

@@ -18,7 +18,9 @@ STATUS_ALL = f"{ROOT}/status/+/+"
 EVENTS_ALL = f"{ROOT}/events/#"
 ESTIMATES_ALL = f"{ROOT}/estimates/#"
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
+"""Of sites, devices, streams, groups and tasks."""
+_NAME = re.compile(NAME)
 
 
 def check_name(value: str, field: str) -> str:

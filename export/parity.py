@@ -25,7 +25,7 @@ from backend.model.history import StreamTokens
 from backend.model.sensorlm import Predictor, SensorModel
 from backend.model.trunk import Encoder, fitted
 from backend.moment import StreamWindow
-from backend.tasks import TASKS, Regression
+from backend.tasks import TASKS, Regression, Task
 from backend.train.evaluate import Decided, Encoded, cut_all, decide, encode, headline
 from broker.errors import CheckpointError, DataError
 from broker.modalities import MODALITIES
@@ -203,7 +203,7 @@ def judge(
         of_devices = {precision: encode(device, one.sequences) for precision, device in devices.items()}
         for task in one.tasks:
             raw = _decide(original, raw_windows, one, task)
-            score = _score(raw, task)
+            score = headline(original.tasks[task], raw)
             row = {
                 "dataset": one.dataset,
                 "task": task,
@@ -212,13 +212,15 @@ def judge(
                 "torch": score,
             }
             found = {precision: _decide(original, tokens, one, task) for precision, tokens in of_devices.items()}
-            rows.append(row | {precision: _change(raw, score, of, task) for precision, of in found.items()})
+            rows.append(
+                row | {precision: _change(raw, score, of, original.tasks[task]) for precision, of in found.items()}
+            )
     return rows
 
 
-def _change(raw: Decided, score: float, found: Decided, name: str) -> dict[str, float]:
+def _change(raw: Decided, score: float, found: Decided, task: Task) -> dict[str, float]:
     """The new score, what was gained (of an error: the share that it shrank by), and the share of equal answers."""
-    task, new = TASKS[name].only(raw.outputs), _score(found, name)
+    new = headline(task, found)
     if isinstance(task, Regression):
         gained = (score - new) / max(score, 1e-9)
         same = float((task.apart(found.said, raw.said) <= EQUAL).mean())
@@ -232,7 +234,3 @@ def _decide(predictor: Predictor, encoded: Encoded, one: Evidence, task: str) ->
     if not len(decided.true):
         raise CheckpointError(f"{one.dataset}: no window of {task!r} can be decided; nothing proves the export")
     return decided
-
-
-def _score(decided: Decided, name: str) -> float:
-    return headline(TASKS[name].only(decided.outputs), decided)

@@ -6,6 +6,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from tokenizers import decoders as undo
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers.utils.logging import disable_progress_bar
 
 SHAPE = {
     "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2,
@@ -26,6 +27,7 @@ def write_llm(folder: Path, kind: str = "llama", seed: int = 0) -> str:
         llm = LlamaForCausalLM(LlamaConfig(**SHAPE, bos_token_id=256, eos_token_id=257, tie_word_embeddings=True))
     else:
         llm = Qwen2ForCausalLM(Qwen2Config(**SHAPE, bos_token_id=None, eos_token_id=257, tie_word_embeddings=False))
+    disable_progress_bar()
     llm.save_pretrained(folder)
     letters = pre_tokenizers.ByteLevel.alphabet()
     special = {"<bos>": 256, "<eos>": 257, "<pad>": 258}

@@ -7,7 +7,8 @@ from dataclasses import replace
 from rich.console import Console
 
 from backend.model.sensorlm import ModelConfig
-from backend.recipes import TrainConfig, recipe, with_settings
+from backend.recipes import recipe
+from backend.train.config import TrainConfig, with_settings
 
 ACTIVITY, EVENT = "activity-recognition", "event-detection"
 TINY = {"imu": {"width": 8, "blocks": 1}, "audio": {"width": 4, "bands": 32}}

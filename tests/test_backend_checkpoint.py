@@ -100,7 +100,8 @@ def test_damaged_checkpoints_are_named(tmp_path):
 
 
 def test_the_bundled_checkpoint_is_what_its_recipe_makes():
-    from backend.recipes import bundled, config_from_json
+    from backend.recipes import bundled
+    from backend.train.config import config_from_json
 
     assert config_from_json(load_checkpoint().record["config"]) == bundled()
 

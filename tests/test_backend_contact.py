@@ -14,10 +14,11 @@ from backend.cli import app
 from backend.data import Recording, Track, sequence
 from backend.data.files import one_a_slot, throughout
 from backend.model.sensorlm import ModelConfig, Predictor
-from backend.recipes import model_for, recipe, with_settings
+from backend.recipes import model_for, recipe
 from backend.tasks import MASKS
 from backend.train import scores
 from backend.train.batch import assemble, crop
+from backend.train.config import with_settings
 from backend.train.evaluate import cut_all
 from backend.train.examine import examine_recordings, figures
 from backend.train.loop import train_step

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save
 
 from backend.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from backend.model.adapter import FuseBatch
@@ -208,3 +209,30 @@ def test_serving_takes_the_language_model_from_where_it_is_told(kind, tmp_path):
     assert answers[TASK[0]].attribution == {"watch/imu": pytest.approx(1.0)}
     assert sum(answers[TASK[0]].probs.values()) == pytest.approx(1)
     assert isinstance(predictor.say([history.at(0)], ["Which?"])[0], str)
+
+
+def test_without_its_language_model_a_checkpoint_answers_by_the_adapter_alone(folders, tmp_path):
+    model = stirred(started(configured(folders["llama"], kept=True)))
+    save_checkpoint(Checkpoint(model), tmp_path)
+    whole, alone = load_checkpoint(tmp_path), load_checkpoint(tmp_path, "none")
+    assert alone.model.language is None and alone.digest != whole.digest
+    with torch.no_grad():
+        model.language = None
+        wanted = model.fuse(batch())
+        for task in TASK:
+            assert torch.equal(alone.model.fuse(batch()).heads[task], wanted.heads[task])
+    changed = load_file(tmp_path / "model.safetensors")
+    changed["adapter.missing"] += 1
+    (tmp_path / "model.safetensors").write_bytes(save(changed))
+    for llm in (None, "none"):
+        with pytest.raises(CheckpointError, match="changed after training"):
+            load_checkpoint(tmp_path, llm)
+
+
+def test_in_training_some_decisions_are_made_without_it(folders):
+    model = stirred(started(configured(folders["llama"], bypass=0.5))).train()
+    residual = model.language(torch.randn(64, 6, DIM), torch.randn(64, 3, DIM), [0, 1, 2])
+    passed = residual.detach().abs().amax((1, 2)) > 0
+    assert 10 < int(passed.sum()) < 54
+    residual = model.eval().language(torch.randn(64, 6, DIM), torch.randn(64, 3, DIM), [0, 1, 2])
+    assert (residual.detach().abs().amax((1, 2)) > 0).all()

@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 
 from backend import recipes
 from backend.cli import app
-from backend.recipes import config_from_json, recipe, with_settings
+from backend.recipes import recipe
+from backend.train.config import config_from_json, with_settings
 from broker.errors import ConfigError
 from tests.small_runs import ACTIVITY, tiny
 
@@ -26,7 +27,7 @@ def test_settings_change_fields_and_name_mistakes():
     assert (both.model.modalities, both.datasets) == (("imu",), {"sp_sw_har": 1.0})
     for wrong, complaint in (
         ("steps", "field=value"),
-        ("stepz=1", "no field 'stepz'; fields: augment, "),
+        ("stepz=1", "no field 'stepz'; fields: accumulate, augment, "),
         ("seed.x=1", "no field 'x'"),
     ):
         with pytest.raises(ConfigError, match=complaint):

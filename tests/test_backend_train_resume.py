@@ -15,8 +15,10 @@ from typer.testing import CliRunner
 from backend.checkpoint import load_checkpoint
 from backend.cli import app
 from backend.model.sensorlm import ModelConfig
-from backend.recipes import TrainConfig, recipe, with_settings
-from backend.train.run import FOLDS_FILES, train, train_folds
+from backend.recipes import recipe
+from backend.train.config import TrainConfig, with_settings
+from backend.train.folder import FOLDS_FILES
+from backend.train.run import train, train_folds
 from backend.train.state import new_state, save_state
 from broker.errors import CheckpointError, ConfigError, DataError
 from tests.small_runs import ACTIVITY, EVENT, QUIET, motion_alone, tiny

@@ -7,7 +7,7 @@ import pytest
 
 from backend.data.files import throughout
 from backend.model.sensorlm import ModelConfig
-from backend.train.run import _loss_weights
+from backend.train.run import loss_weights
 from backend.train.source import Mixture, Source, Split, chances
 from tests.small_runs import ACTIVITY, EVENT, TINY, tiny
 
@@ -25,7 +25,7 @@ def test_a_long_set_leaves_a_short_one_its_say(scenes):
     says = Mixture({name: Source(of, events) for name, of in sets.items()}, events).says
     assert says[ACTIVITY] / says[EVENT] == pytest.approx(4, rel=0.05)  # both sets teach it, and a quarter the other
     assert chance["utd_mhad"] / chance["synthetic"] == pytest.approx(3, rel=0.05)  # nine times as long
-    weight = _loss_weights({name: Split(of, [], []) for name, of in sets.items()}, config)[ACTIVITY]
+    weight = loss_weights({name: Split(of, [], []) for name, of in sets.items()}, config)[ACTIVITY]
     assert np.allclose(weight[40:49], weight[40])
     share = np.bincount(scenes[0].labels[ACTIVITY].index, np.diff(scenes[0].labels[ACTIVITY].edges), len(weight))
     said = (weight * share).sum() / share.sum()

@@ -54,7 +54,7 @@ def written_commands() -> list[tuple[str, str, str]]:
     found = set()
     for path in DOCUMENTS:
         for line in path.read_text().splitlines():
-            match = re.match(r"(?: {4}|`)?(broker|edge|backend) ((?:data )?[a-z]+)\b([^#`]*)", line)
+            match = re.match(r"(?: {4}|`)?(broker|edge|backend) ((?:data |train )?[a-z]+)\b([^#`]*)", line)
             if match and (line.startswith("    ") or line.startswith("`")):
                 flags = " ".join(re.findall(r"(?<!\S)--[a-z-]+", match[3]))
                 found.add((path.name, f"{match[1]} {match[2]}", flags))

@@ -23,7 +23,7 @@ from pydantic import model_validator
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from backend.choices import CHECKED, Count
+from backend.choices import CHECKED, Count, Share
 from broker.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ class LanguageConfig:
     """Which language model, and how it is conditioned and tuned.
 
     `llm`: folder or hub name of an `AutoModelForCausalLM`. `rank`: of LoRA. `top`: how many layers, from the last
-    down, are gated. `kept`: its weights travel in the checkpoint, which then needs `llm` no more. Others are read from
+    down, are gated. `bypass`: in training, the chance that a decision is made without it, so that the rest can serve
+    alone, faster. `kept`: its weights travel in the checkpoint, which then needs `llm` no more. Others are read from
     where `llm` says, and only what was trained beside them is kept. `architecture` is the model's own configuration,
     `fingerprint` tells one that is read again from another (sha256 hex of its word embeddings): see `resolved`.
     """
@@ -50,6 +51,7 @@ class LanguageConfig:
     tuning: Literal["frozen", "lora", "full"] = "lora"
     rank: Count = 8
     top: Count = 2
+    bypass: Share = 0.25
     kept: bool = False
     architecture: dict[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
@@ -146,6 +148,9 @@ class LanguageModel(nn.Module):
                 use_cache=False,
             ).last_hidden_state
         residual_BNd: Tensor = self.back(hidden_BLh[:, before:].to(task_BNd.dtype))
+        if self.training and self.config.bypass:
+            passes_B11 = torch.rand(len(residual_BNd), 1, 1, device=residual_BNd.device) >= self.config.bypass
+            residual_BNd = residual_BNd * passes_B11
         return residual_BNd
 
     def loss(self, latents_BQd: Tensor, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> Tensor:
@@ -228,6 +233,21 @@ class LanguageModel(nn.Module):
                 parent, _, own = name.rpartition(".")
                 setattr(self.llm.get_submodule(parent), own, module.get_base_layer())
         self.config = replace(self.config, tuning="frozen")
+
+    @torch.no_grad()
+    def settle(self) -> LanguageConfig:
+        """End all training: what a checkpoint keeps is merged and rounded to half precision. The configuration then.
+
+        A model that is read from elsewhere stays as it is, beside its LoRA.
+        """
+        if not self.config.kept:
+            return self.config
+        self.tokenizer = self.words
+        self.merge()
+        for weight in self.llm.parameters():
+            weight.copy_(weight.half())
+        self.config = replace(self.config, llm="", tuning="frozen")
+        return self.config
 
     def _before(self, soft_BQh: Tensor) -> Tensor:
         """(B, P, h): what stands before everything: the token that begins a text, and the soft tokens if they are."""
@@ -334,7 +354,7 @@ def _until(tokens: list[int], end: int) -> list[int]:
 
 def _decoder(llm: PreTrainedModel) -> nn.Module:
     """Everything but the last layer, which makes words of it."""
-    return cast(nn.Module, llm.get_decoder())  # type: ignore[no-untyped-call]
+    return cast(nn.Module, llm.get_decoder())
 
 
 def _embedding(llm: PreTrainedModel) -> nn.Embedding:
@@ -356,9 +376,7 @@ def _new(config: LanguageConfig) -> PreTrainedModel:
 
     about = {key: value for key, value in config.architecture.items() if key != "transformers_version"}
     with torch.random.fork_rng(devices=[]):  # what is random of it is overwritten, and the caller's seed is its own
-        built = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
-            AutoConfig.for_model(**about), dtype=torch.float32
-        )
+        built = AutoModelForCausalLM.from_config(AutoConfig.for_model(**about), dtype=torch.float32)
     return cast("PreTrainedModel", built.eval())
 
 
@@ -366,12 +384,12 @@ def _read(llm: str) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()
     try:
         found = AutoModelForCausalLM.from_pretrained(llm, dtype="auto" if torch.cuda.is_available() else torch.float32)
     except (OSError, ValueError) as error:
         raise _absent(llm, error) from None
-    found.eval()  # type: ignore[no-untyped-call]
+    found.eval()
     return cast("PreTrainedModel", found)
 
 

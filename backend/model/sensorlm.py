@@ -29,9 +29,14 @@ from backend.moment import StreamWindow
 from backend.tasks import MASKS, TASKS, Classification, Regression, Task
 from broker.errors import CheckpointError, DataError
 from broker.modalities import READABLE
+from broker.topics import NAME
 
 if TYPE_CHECKING:
     from backend.checkpoint import Checkpoint
+
+Label = Annotated[str, Field(pattern=NAME)]
+"""A label that is no task's own: named like what stands in topics."""
+Words = Annotated[str, Field(min_length=1, max_length=80)]
 
 
 @pydantic.dataclasses.dataclass(config=CHECKED)
@@ -42,6 +47,7 @@ class ModelConfig:
     `placements`: those that it tells apart; the first stands for all others. `masks`: what it draws from frames.
     `focused`: a task looks at the modalities that can tell it (`Task.modalities`), and not at all that there are.
     `language`: the language model between adapter and heads, if there is one.
+    `added`: by task, labels that it was taught beyond those of the task, each with its words.
     """
 
     modalities: Annotated[tuple[Annotated[str, one_of(ENCODERS)], ...], AfterValidator(different)] = ("imu", "audio")
@@ -64,6 +70,7 @@ class ModelConfig:
     masks: Annotated[tuple[Annotated[str, one_of(MASKS)], ...], AfterValidator(different)] = ()
     focused: bool = False
     language: LanguageConfig | None = None
+    added: dict[Annotated[str, one_of(TASKS)], dict[Label, Words]] = field(default_factory=dict)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -99,9 +106,25 @@ class ModelConfig:
         """What the adapter hands to a language model."""
         return len(self.tasks) * (1 if self.fusion == "late" else self.latents)
 
+    @model_validator(mode="after")
+    def _adds_what_is_new(self) -> Self:
+        for task, words in self.added.items():
+            if not isinstance(TASKS[task], Classification):
+                raise ValueError(f"added.{task}: the task has no labels; leave it out")
+            if twice := set(words) & set(TASKS[task].outputs):
+                raise ValueError(f"added.{task} has {min(twice)!r}, which the task knows; name it in outputs")
+        return self
+
     def task(self, name: str) -> Task:
         """A task over the outputs that this model has."""
-        return TASKS[name].only(self.outputs[name]) if name in self.outputs else TASKS[name]
+        return self._with_added(name, TASKS[name].only(self.outputs[name]) if name in self.outputs else TASKS[name])
+
+    def whole(self, name: str) -> Task:
+        """A task over all that is known of it: its own outputs, and the labels that this model was taught."""
+        return self._with_added(name, TASKS[name])
+
+    def _with_added(self, name: str, task: Task) -> Task:
+        return task.with_labels(self.added[name]) if isinstance(task, Classification) and name in self.added else task
 
     def placement(self, name: str) -> int:
         """Index of a placement's embedding; that of an unknown name is 0."""
@@ -123,7 +146,7 @@ class ModelConfig:
         )
 
 
-LATER = frozenset({"masks", "focused", "language"})
+LATER = frozenset({"masks", "focused", "language", "added"})
 """Fields that checkpoints of the format began without."""
 
 

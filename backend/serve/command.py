@@ -22,7 +22,8 @@ def serve(
     ] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Folder of a model; the bundled one if left out.")] = None,
     llm: Annotated[
-        str | None, typer.Option(help="Folder or hub name of the language model that the checkpoint refers to.")
+        str | None,
+        typer.Option(help="Where the language model lies that the checkpoint refers to; none: do without one."),
     ] = None,
     device: Annotated[str | None, typer.Option(help="Where the model computes: cpu, cuda ...")] = None,
     store: Annotated[str | None, typer.Option(help="Database: a file, or an SQLAlchemy URL.")] = None,

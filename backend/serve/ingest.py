@@ -337,7 +337,7 @@ class Ingest:
     def _window(self, topic: topics.FrameTopic, frame: Frame, payload: bytes) -> StreamWindow | None:
         """The window in an accepted frame, or None: it is then committed unused, so that its device can go on."""
         try:
-            window = _window_of(topic, frame)
+            window = window_of(topic, frame)
             if frame.t0 > self._clock() + self._limits.ahead_s * 1e9:
                 raise MessageError("future", f"t0 {frame.t0} is more than {self._limits.ahead_s:g} s ahead")
             self._usable(window)
@@ -353,7 +353,7 @@ class Ingest:
         return None
 
 
-def _window_of(topic: topics.FrameTopic, frame: Frame) -> StreamWindow:
+def window_of(topic: topics.FrameTopic, frame: Frame) -> StreamWindow:
     """A frame's window, checked against the modality's row; raises `MessageError`."""
     with np.errstate(over="ignore"):
         values = frame.values()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from backend.tasks.saying import Points, Saying
 from backend.tasks.task import EstimateRule, Floats, Need, Regression
 
 if TYPE_CHECKING:
@@ -67,6 +68,13 @@ def _mean(value_BHW: Tensor, weight_BHW: Tensor) -> Tensor:
     return value_BHW.sum((-2, -1)) / weight_BHW.sum((-2, -1)).clamp_min(1)
 
 
+def _ranges(points: Points) -> Floats:
+    """The ranges that are known, m; one NaN where none is."""
+    range_J = np.concatenate(list(points.values()))
+    known_J = range_J[range_J > 0]
+    return known_J if len(known_J) else np.array([np.nan])
+
+
 DEPTH = DepthMap(
     name="depth-estimation",
     sided=True,
@@ -82,5 +90,9 @@ DEPTH = DepthMap(
     centre=(4.0,),
     metric="mae_mm",
     metric_scale=1000.0,
+    sayings=(
+        Saying("nearest", "the nearest thing is {} away", "m", lambda points: float(_ranges(points).min()), digits=2),
+        Saying("median", "the median range is {}", "m", lambda points: float(np.median(_ranges(points))), digits=2),
+    ),
     question="How far is what the camera sees?",
 )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from backend.tasks.saying import Saying, apart
 from backend.tasks.task import EstimateRule, Need, Regression
 
 if TYPE_CHECKING:
@@ -61,6 +62,10 @@ class Joints(Regression):
         return total_B + stretch_BE.sum(-1) / known_BE.sum(-1).clamp_min(1)
 
 
+def _told(name: str, phrase: str, one: str, other: str) -> Saying:
+    return Saying(name, phrase, "mm", apart(one, other), scale=1000.0)
+
+
 RECONSTRUCTION = Joints(
     name="3d-reconstruction",
     sided=True,
@@ -75,5 +80,11 @@ RECONSTRUCTION = Joints(
     centre=(0.0, 0.0, 0.0),
     metric="epe_mm",
     metric_scale=1000.0,
+    sayings=(
+        _told("span", "the hand spans {} from thumb to little finger", "thumb4", "little4"),
+        _told("index finger", "the tip of the index finger is {} from the wrist", "index4", "wrist"),
+        _told("hands", "the hands are {} apart", "l_hand", "r_hand"),
+        _told("head", "the head is {} from the hips", "head", "hip_center"),
+    ),
     question="Where are the joints of the hand or of the body?",
 )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from backend.tasks.saying import Saying, label_in, sentence
 from broker.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -129,6 +130,14 @@ class Task:
         """(B,) bool: whether anything is known of a decision."""
         raise NotImplementedError
 
+    def said(self, values: Floats) -> str:
+        """An answer (size,), or a target, as text; nothing where nothing is known."""
+        raise NotImplementedError
+
+    def read(self, text: str) -> str | dict[str, float] | None:
+        """What a text answers: a label, or numbers by name; None where it says neither."""
+        raise NotImplementedError
+
     def head(self, dim: int) -> nn.Module:
         """From the task's vector (B, dim) to what `loss` takes."""
         from torch import nn
@@ -201,9 +210,21 @@ class Classification(Task):
         none = self.none_label if self.none_label in labels else None
         return replace(self, labels=labels, words=words, none_label=none)
 
+    def with_labels(self, words: Mapping[str, str]) -> Self:
+        """The same task with more labels, in words, behind those that it has."""
+        return replace(self, labels=(*self.labels, *words), words={**self.words, **words})
+
     def columns(self, outputs: Iterable[str]) -> NDArray[np.int64]:
         """Indices of these labels."""
         return np.array(self._index(outputs), np.int64)
+
+    def said(self, values: Floats) -> str:
+        """The words of the label that has the largest share; nothing where none has any."""
+        return self.words[self.labels[int(np.argmax(values))]] if np.any(values > 0) else ""
+
+    def read(self, text: str) -> str | None:
+        """The label whose words stand in the text; None where none or several do."""
+        return label_in(text, self.words)
 
     def known(self, target_BN: Tensor) -> Tensor:
         """Whether any label has a share."""
@@ -227,7 +248,8 @@ class Regression(Task):
     """Points in space, on a screen or along rays: `points` named, each with coordinates `axes`, in `unit`.
 
     A target is (J x axes,), point by point; NaN where unknown. The head's numbers are in units of `scale` about
-    `centre` (one number per axis), so that learning starts where the answers are.
+    `centre` (one number per axis), so that learning starts where the answers are. `sayings` are the numbers that an
+    answer in text tells.
     """
 
     points: tuple[str, ...]
@@ -238,6 +260,7 @@ class Regression(Task):
     centre: tuple[float, ...]
     metric_scale: float
     """From `unit` to the unit of `metric`: metres to millimetres is 1000."""
+    sayings: tuple[Saying, ...]
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -272,6 +295,24 @@ class Regression(Task):
         """Indices of the coordinates of these points."""
         width = len(self.axes)
         return (np.array(self._index(outputs), np.int64)[:, None] * width + np.arange(width)).ravel()
+
+    def told(self, values: Floats) -> dict[str, float]:
+        """The numbers that text tells of an answer (size,), by name and in the units of `sayings`; none unknown."""
+        rows = np.asarray(values, np.float64).reshape(len(self.points), len(self.axes))
+        points = dict(zip(self.points, rows, strict=True))
+        numbers = {saying.name: saying.number(points) for saying in self.sayings}
+        return {name: number for name, number in numbers.items() if np.isfinite(number)}
+
+    def said(self, values: Floats) -> str:
+        """One sentence of the numbers that are known; nothing where none is."""
+        numbers = self.told(values)
+        clauses = [saying.clause(numbers[saying.name]) for saying in self.sayings if saying.name in numbers]
+        return sentence(clauses) if clauses else ""
+
+    def read(self, text: str) -> dict[str, float] | None:
+        """The numbers that a text tells, by name, as `told` has them but rounded; None where it tells none."""
+        found = {saying.name: saying.read(text) for saying in self.sayings}
+        return {name: number for name, number in found.items() if number is not None} or None
 
     def known(self, target_BN: Tensor) -> Tensor:
         """Whether any coordinate is known."""

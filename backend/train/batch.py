@@ -97,12 +97,19 @@ class Batch:
         """The same on a device; this very batch where it is there."""
         if device == self.present.device:
             return self
-        about = (self.modality, self.placement, self.quality, self.present)
-        by_name = (self.targets, self.parts, self.asked)
+
+        def there(of: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {name: one.to(device) for name, one in of.items()}
+
         return Batch(
             {name: windows.to(device) for name, windows in self.windows.items()},
-            *(one.to(device) for one in about),
-            *({name: one.to(device) for name, one in of.items()} for of in by_name),
+            self.modality.to(device),
+            self.placement.to(device),
+            self.quality.to(device),
+            self.present.to(device),
+            there(self.targets),
+            there(self.parts),
+            there(self.asked),
             {name: patches.to(device) for name, patches in self.masks.items()},
         )
 
@@ -323,8 +330,8 @@ class Answers:
     votes: dict[str, dict[str, Tensor]]
 
 
-def answer(model: SensorModel, batch: Batch) -> Answers:
-    """Encode every window once, and fuse at every slot that has a window."""
+def answer(model: SensorModel, batch: Batch, most: int = 0) -> Answers:
+    """Encode every window once, and fuse at every slot that has a window; at `most` of them at random, if it is set."""
     config = model.config
     sequences, slots, rows = batch.present.shape
     device = batch.present.device
@@ -347,6 +354,8 @@ def answer(model: SensorModel, batch: Batch) -> Answers:
         return padded.unfold(1, lags, 1).movedim(-1, 2).flatten(2, 3)
 
     at = batch.present.any(-1).nonzero()
+    if 0 < most < len(at):
+        at = at[torch.randperm(len(at))[:most].sort().values.to(device)]
     which, slot = at.unbind(-1)
     age = torch.arange(config.slots, -1, -1, device=device).repeat_interleave(rows).expand(len(at), -1)
     fused = FuseBatch(

@@ -55,20 +55,14 @@ def model_card(checkpoint: Checkpoint, reports: Mapping[str, dict[str, Any]]) ->
         f"# Model card: {config['recipe']} {checkpoint.digest[:12]}",
         "",
         f"{record['parameters']:,} parameters; modalities {', '.join(model.config.modalities)}; "
-        f"fusion `{model.config.fusion}`; trained in {record['seconds'] / 60:.0f} min on one CPU core by "
-        f"`backend train --recipe {config['recipe']}` ({config['steps']} steps, seed {config['seed']}).",
+        f"fusion `{model.config.fusion}`; trained in {record['seconds'] / 60:.0f} min on one CPU core by the recipe "
+        f"{config['recipe']} ({config['steps']} steps, seed {config['seed']})"
+        + (f", from the checkpoint {record['start']['digest'][:12]}." if "start" in record else "."),
         "",
-        "| task | answers | temperature | threshold |",
-        "|---|---|---|---|",
+        *_language(checkpoint),
+        *_answers(checkpoint),
+        "",
     ]
-    for name, task in model.tasks.items():
-        if isinstance(task, Classification):
-            calibrated = f"{checkpoint.temperatures[name]:g} | {checkpoint.thresholds[name]:g}"
-            lines.append(f"| {name} | {', '.join(task.labels)} | {calibrated} |")
-        else:
-            lines.append(f"| {name} | {task.size} numbers | | |")
-    lines += [f"| {name} | a mask | | |" for name in model.config.masks]
-    lines += ["", "Encoders: " + "; ".join(f"{m} `{d[:12]}`" for m, d in checkpoint.encoders.items()), ""]
     lines += ["## Data and split", "", "| set | licence | learned from | held out for calibration and figures |"]
     lines += ["|---|---|---|---|"]
     for name, people in record["people"].items():
@@ -77,9 +71,86 @@ def model_card(checkpoint: Checkpoint, reports: Mapping[str, dict[str, Any]]) ->
             held = "nobody: calibrated on those it learned from, so confidences are too high"
         lines.append(f"| {name} | {record['licences'][name]} | {len(people['train'])} | {held} |")
     lines += ["", "Splits keep a person (for sounds: a source recording) on one side.", ""]
-    limits = dict.fromkeys(limit for name in record["people"] for limit in LIMITS.get(name, ()))
-    limited = [fill(f"- {limit}", 120, subsequent_indent="  ") for limit in limits]
-    return "\n".join([*lines, *_figures(reports), "## Limits", "", *limited, ""])
+    return "\n".join([*lines, *_figures(reports), "## Limits", "", *_limits(checkpoint), ""])
+
+
+def _language(checkpoint: Checkpoint) -> list[str]:
+    """What the language model is, where there is one."""
+    language = checkpoint.model.language
+    if language is None:
+        return []
+    of, size = language.config, sum(p.numel() for p in language.llm.parameters())
+    where, kind = "kept here" if of.kept else f"read from `{of.llm}`", of.architecture.get("model_type", "unknown")
+    return [
+        f"Between adapter and heads stands a language model ({kind}, {size:,} parameters, {where}), conditioned by "
+        f"{checkpoint.model.config.soft_tokens} soft tokens (`{of.conditioning}`). "
+        "It answers the tasks' prompts, and no others: it was trained on texts about sensors that were made by rules.",
+        "",
+    ]
+
+
+def adapted_card(checkpoint: Checkpoint, report: Mapping[str, Any]) -> str:
+    """The card of a checkpoint that was taught by a few recordings, from the report on that, as Markdown."""
+    labels, rehearsed = report["labels"], report["rehearsed"]
+    lines = [
+        f"# Model card: {checkpoint.digest[:12]}",
+        "",
+        f"The checkpoint {report['from'][:12]}, taught {', '.join(labels)} ({report['task']}) in "
+        f"{report['seconds']:.0f} s by `backend train adapt`: a head of this one task. Encoders and all else are as "
+        "they were. What it learned before is in the card of that checkpoint, and its limits are below.",
+        "",
+        *_answers(checkpoint),
+        "",
+        "## What it was taught",
+        "",
+        f"By {', '.join(report['streams'])}. Rehearsed meanwhile, decisions: "
+        + (", ".join(f"{name} {n}" for name, n in rehearsed.items()) or "none")
+        + ".",
+        "",
+        "| label | words | new | recordings | windows | found, recordings left out |",
+        "|---|---|---|---|---|---|",
+    ]
+    by_class = (report["taught"] or {}).get("by_class", {})
+    for label, one in labels.items():
+        found = by_class.get(label, {})
+        recall = f"{found['recall']:.3f} of {found['n']}" if found.get("n") else "not measured: one recording"
+        counts = f"{one['recordings']} | {one['windows']}"
+        lines.append(f"| {label} | {one['words']} | {'yes' if one['new'] else 'no'} | {counts} | {recall} |")
+    lines += ["", "## What it knew before", ""]
+    if report["known"]:
+        lines += ["On people who were not rehearsed, among all labels, the new ones included.", ""]
+        lines += ["| set | n | accuracy before | after | taken for what is new |", "|---|---|---|---|---|"]
+        for name, one in report["known"].items():
+            both = " | ".join(f"{one[when]['accuracy']:.3f}" for when in ("before", "after"))
+            lines.append(f"| {name} | {one['n']} | {both} | {one['taken_for_new']:.3f} |")
+    else:
+        lines.append("Not measured: no set that the checkpoint learned from was at hand (`--data`).")
+    own = (
+        "What was taught has been met with these people, in these places and as the sensors sat then; windows that are "
+        "like none of it get one of the labels nevertheless."
+    )
+    return "\n".join(
+        [*lines, "", "## Limits", "", fill(f"- {own}", 120, subsequent_indent="  "), *_limits(checkpoint), ""]
+    )
+
+
+def _answers(checkpoint: Checkpoint) -> list[str]:
+    """The table of tasks, and the encoders."""
+    lines = ["| task | answers | temperature | threshold |", "|---|---|---|---|"]
+    model = checkpoint.model
+    for name, task in model.tasks.items():
+        if isinstance(task, Classification):
+            calibrated = f"{checkpoint.temperatures.get(name, 1):g} | {checkpoint.thresholds.get(name, task.rule.on):g}"
+            lines.append(f"| {name} | {', '.join(task.labels)} | {calibrated} |")
+        else:
+            lines.append(f"| {name} | {task.size} numbers | | |")
+    lines += [f"| {name} | a mask | | |" for name in model.config.masks]
+    return [*lines, "", "Encoders: " + "; ".join(f"{m} `{d[:12]}`" for m, d in checkpoint.encoders.items())]
+
+
+def _limits(checkpoint: Checkpoint) -> list[str]:
+    limits = dict.fromkeys(limit for name in checkpoint.record.get("people", {}) for limit in LIMITS.get(name, ()))
+    return [fill(f"- {limit}", 120, subsequent_indent="  ") for limit in limits]
 
 
 def _figures(reports: Mapping[str, dict[str, Any]]) -> list[str]:
@@ -97,6 +168,28 @@ def _figures(reports: Mapping[str, dict[str, Any]]) -> list[str]:
         for one in (report, *report.get("tasks", {}).values()):
             floor = one.get("majority", one.get("constant", {}))
             lines.append(f"| {name} | {figures(one)} | {_plain(floor)} | {_plain(one['shuffled'])} |")
+    return [*lines, "", *_words(reports)]
+
+
+def _words(reports: Mapping[str, dict[str, Any]]) -> list[str]:
+    """What was answered in words."""
+    said = {
+        (name, one["task"]): one["text"]
+        for name, report in reports.items()
+        for one in (report, *report.get("tasks", {}).values())
+        if "text" in one
+    }
+    if not said:
+        return []
+    lines = ["In words, to wordings of the questions that were held out of training:", ""]
+    lines += [
+        "| set | task | answers | can be read | right, or off by | as the head says |",
+        "|---|---|---|---|---|---|",
+    ]
+    for (name, task), text in said.items():
+        right = f"{text['accuracy']:.3f}" if "accuracy" in text else _plain(text["off"])
+        same = f"{text['as_head']:.3f}" if "as_head" in text else ""
+        lines.append(f"| {name} | {task} | {text['n']} | {text['readable']:.3f} | {right} | {same} |")
     return [*lines, ""]
 
 

@@ -117,7 +117,8 @@ def decide(
     not know of them it never says. `keep` drops streams; `shuffle` (a seed) exchanges the windows of moments at random,
     so that only chance and the labels' frequencies are left to score.
     """
-    outputs, given_by = outputs or predictor.tasks[name].outputs, TASKS[name].given_by
+    whole = predictor.config.whole(name)
+    outputs, given_by = outputs or predictor.tasks[name].outputs, whole.given_by
     kept = [
         (one, [t for t in tokens if t.modality not in given_by and keep(t)])
         for one, tokens in zip(encoded.sequences, encoded.tokens, strict=True)
@@ -128,7 +129,7 @@ def decide(
     contexts: list[Context] = []
     about: list[tuple[Any, str, str, int]] = []
     for one, tokens in kept:
-        history, (known, true) = History(predictor.config.slots), _truth(one, name, outputs)
+        history, (known, true) = History(predictor.config.slots), _truth(one, whole, outputs)
         for slot, now in groupby(tokens, key=attrgetter("slot")):
             history.add(now)
             if known[slot - one.slot]:
@@ -148,16 +149,15 @@ def _threshold(predictor: Predictor, task: Task) -> float | None:
     return predictor.thresholds.get(task.name, task.rule.on)
 
 
-def _truth(one: Sequence, name: str, outputs: tuple[str, ...]) -> tuple[NDArray[np.bool_], NDArray[Any]]:
+def _truth(one: Sequence, task: Task, outputs: tuple[str, ...]) -> tuple[NDArray[np.bool_], NDArray[Any]]:
     """(L,) whether the truth of each slot is known, and the truth over these outputs."""
-    task = TASKS[name]
     columns = task.columns(outputs)
     if isinstance(task, Classification):
         place = np.full(task.size + 1, -1)  # the last one is that of -1, the unlabelled
         place[columns] = np.arange(len(columns))
-        true = place[one.majority(name)]
+        true = place[one.majority(task.name)]
         return true >= 0, true
-    true = one.targets[name][:, columns]
+    true = one.targets[task.name][:, columns]
     return np.asarray(np.isfinite(true).any(-1)), true
 
 
@@ -185,12 +185,11 @@ def _said(
                 answer = answers[name]
                 said.append(answer.values if isinstance(answer, Estimation) else list(answer.probs.values()))
                 made.append(at + n)
-    task = predictor.tasks[name]
-    wanted = TASKS[name].only(outputs)
-    whole = np.full((len(said), TASKS[name].size), 0.0 if isinstance(task, Classification) else np.nan)
-    whole[:, TASKS[name].columns(task.outputs)] = np.array(said, np.float64).reshape(len(said), task.size)
-    chosen = whole[:, TASKS[name].columns(outputs)]
-    if isinstance(wanted, Classification):
+    task, everything = predictor.tasks[name], predictor.config.whole(name)
+    whole = np.full((len(said), everything.size), 0.0 if isinstance(task, Classification) else np.nan)
+    whole[:, everything.columns(task.outputs)] = np.array(said, np.float64).reshape(len(said), task.size)
+    chosen = whole[:, everything.columns(outputs)]
+    if isinstance(task, Classification):
         chosen = chosen / np.maximum(chosen.sum(-1, keepdims=True), 1e-9)
     return chosen, made
 
@@ -248,7 +247,7 @@ def measure(predictor: Predictor, encoded: Encoded, name: str, outputs: tuple[st
     everything = decide(predictor, encoded, name, outputs)
     if not len(everything.true):
         return {"task": name, "n": 0}
-    task = TASKS[name].only(everything.outputs)
+    task = predictor.config.whole(name).only(everything.outputs)
     shuffled = _figures(task, decide(predictor, encoded, name, outputs, shuffle=1))
     result = _whole(task, everything)
     if strangers := [one for one in everything.outputs if one not in predictor.tasks[name].outputs]:

@@ -26,6 +26,7 @@ from backend.model.sensorlm import Predictor
 from backend.tasks import TASKS, Classification
 from backend.train import scores
 from backend.train.evaluate import Decided, Encoded, cut_each, decide, encode, measure, measure_mask, pooled
+from backend.train.spoken import measure_text
 from broker.errors import DataError
 
 SKIPPED_NAMES = 10
@@ -42,7 +43,7 @@ def examine(name: str, root: Path, checkpoint: Checkpoint, console: Console | No
     roles = checkpoint.record.get("people", {}).get(name, {})
     seen, calibrated = set(roles.get("train", [])), set(roles.get("validation", []))
     people = {r.person for r in recordings}
-    report = examine_recordings(name, recordings, Predictor(checkpoint), recordings.skipped)
+    report = examine_recordings(name, recordings, Predictor(checkpoint), recordings.skipped, speak=True)
     report["split"] = {
         "people": len(people),
         "seen_in_training": sorted(people & seen),
@@ -56,9 +57,16 @@ def examine(name: str, root: Path, checkpoint: Checkpoint, console: Console | No
 
 
 def examine_recordings(
-    name: str, recordings: Many[Recording], predictor: Predictor, skipped: Many[str] = ()
+    name: str,
+    recordings: Many[Recording],
+    predictor: Predictor,
+    skipped: Many[str] = (),
+    *,
+    speak: bool = False,
 ) -> dict[str, Any]:
     """One report: the first task's figures at the top, further tasks under `tasks`.
+
+    With `speak` a language model's answers in words are measured, too, under `text`.
 
     `skipped` names what the set's reader left out; recordings without a whole window are added to that.
     """
@@ -81,6 +89,8 @@ def examine_recordings(
 
     encoded = encode(predictor, cut() if tasks else ())
     reports = {task: _task_report(dataset, predictor, encoded, task, dataset.tasks[task]) for task in tasks}
+    if speak and predictor.model.language is not None:
+        reports = {task: {**one, "text": measure_text(predictor, encoded, task)} for task, one in reports.items()}
     reports |= {mask: measure_mask(predictor, cut(), mask) for mask in masks}
     reports = {task: report for task, report in reports.items() if report["n"]}
     if not reports:

@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from backend.recipes import TrainConfig
+from backend.train.config import TrainConfig
 from broker.errors import ConfigError
 
 PATIENCE = timedelta(hours=12)

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from backend.data.recording import Recording, sequence
 from backend.device import has_bf16
-from backend.recipes import TrainConfig
 from backend.train.batch import Crop, answer, assemble, crop_at
+from backend.train.config import TrainConfig
 from backend.train.group import Group
 from backend.train.losses import loss_names, mask_losses, task_losses
 from backend.train.source import sensed

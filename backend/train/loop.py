@@ -23,16 +23,17 @@ import torch
 from torch import Tensor, nn
 
 from backend.device import has_bf16
-from backend.recipes import TrainConfig
 from backend.tasks.events import EVENTS
 from backend.train.augment_audio import mix_sounds
 from backend.train.balance import by_task
 from backend.train.batch import Batch, answer, assemble
+from backend.train.config import TrainConfig
 from backend.train.group import ALONE, Group
 from backend.train.held import Held, note
 from backend.train.losses import loss_names, mask_losses, task_losses
 from backend.train.source import Mixture
 from backend.train.state import METRICS, State, save_state
+from backend.train.text import text_loss
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
@@ -100,7 +101,7 @@ def train_step(
     let_learn(state.model)
     statistics = _Statistics(state.model) if config.accumulate > 1 else None
     said = _Means(("loss", *loss_names(config.model)))
-    tasks = _Means((*config.model.tasks, *config.model.masks))
+    tasks = _Means(name for name in loss_names(config.model) if "/" not in name)
     for part in range(group.rank, config.accumulate, group.world):
         losses = part_losses(state, mixture, weights, config, part)
         if losses:  # else by chance nothing was asked in any crop
@@ -137,7 +138,9 @@ def part_losses(
     losses = mask_losses(state.model, batch)
     if batch.targets and batch.present.any():
         with torch.autocast(state.device.type, torch.bfloat16, enabled=config.bf16 and has_bf16(state.device)):
-            answers = answer(state.model, batch)
+            answers = answer(state.model, batch, config.decisions)
+            rng = np.random.default_rng([config.seed, 3, state.step, part])
+            losses |= text_loss(state.model, answers, batch, config, rng)
         losses |= task_losses(answers, batch, weights, config)
     return {name: loss for name, loss in losses.items() if loss.requires_grad}
 
@@ -168,7 +171,7 @@ def _meet(state: State, statistics: _Statistics, means: tuple[_Means, ...], grou
     together = [*grads, *statistics.moved]
     flat = torch.cat([one.flatten() for one in together])
     group.sum(flat)
-    parts = flat.split([one.numel() for one in together])
+    parts = torch.split(flat, [one.numel() for one in together])
     found = iter(told.tolist())
     for one in means:
         for of in (one.sums, one.counts):
@@ -233,7 +236,7 @@ def run_steps(
     """
     folder.mkdir(parents=True, exist_ok=True)
     every = config.measure_every or max(1, config.steps // 10)
-    with _interruptible() as interrupted, (folder / METRICS).open("a") if group.first else nullcontext() as metrics:
+    with interruptible() as interrupted, (folder / METRICS).open("a") if group.first else nullcontext() as metrics:
         while not state.done(config) and not group.any(interrupted(), state.device):
             began = time.monotonic()
             line = train_step(state, mixture, weights, config, group)
@@ -250,11 +253,12 @@ def run_steps(
                 save_state(state, folder)
         if group.first:
             save_state(state, folder)
-    return state.done(config)
+        stopped = group.any(interrupted(), state.device)  # during the last step, or while that was saved
+    return state.done(config) and not stopped
 
 
 @contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
+def interruptible() -> Iterator[Callable[[], bool]]:
     """Ctrl-C sets a flag, so that the step in progress ends whole; outside the main thread signals stay as they are."""
     stopped: list[int] = []
 

@@ -10,15 +10,16 @@ from torch import Tensor
 
 from backend.model.contact import REACH
 from backend.model.sensorlm import ModelConfig, SensorModel
-from backend.recipes import TrainConfig
 from backend.tasks import MASKS, Classification, Regression, Task
 from backend.train.batch import Answers, Batch
+from backend.train.config import TrainConfig
+from backend.train.text import TEXT
 
 
 def loss_names(model: ModelConfig) -> tuple[str, ...]:
-    """Every name that a loss may have, in one order: tasks, their unimodal heads, masks."""
+    """Every name that a loss may have, in one order: tasks, their unimodal heads, masks, text."""
     heads = tuple(f"{t}/{m}" for t in model.tasks for m in model.modalities if m in model.task(t).modalities)
-    return (*model.tasks, *heads, *model.masks)
+    return (*model.tasks, *heads, *model.masks, *([] if model.language is None else [TEXT]))
 
 
 def mask_losses(model: SensorModel, batch: Batch) -> dict[str, Tensor]:

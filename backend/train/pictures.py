@@ -59,6 +59,28 @@ def draw_errors(report: dict[str, Any], picture: Path) -> None:
     figure.savefig(picture, dpi=120)
 
 
+def draw_shots(report: dict[str, Any], picture: Path) -> None:
+    """How well labels are told by the windows that they were taught by, and what was known before, of `adapt.json`."""
+    figure, axes = _axes(6, 4)
+    curve = report["curve"]
+    windows = [row["windows"] for row in curve]
+    axes.errorbar(
+        windows, [row["taught"] for row in curve], [row["spread"] for row in curve], marker="o", capsize=3,
+        label="taught: recall, recordings left out",
+    )  # fmt: skip
+    if known := [row for row in curve if row["known"] is not None]:
+        axes.plot([row["windows"] for row in known], [row["known"] for row in known], marker="s", label="known: after")
+    if held := report["known"].values():
+        n = sum(one["n"] for one in held)
+        before = sum(one["before"]["accuracy"] * one["n"] for one in held) / n
+        axes.axhline(before, linestyle="--", color="grey", label="known: before")
+    axes.set(xlabel="windows of each label", ylabel="share that is right", ylim=(0, 1.02))
+    axes.set_title(f"{report['task']}: {', '.join(report['labels'])}" if curve else "no label has two recordings")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    figure.savefig(picture, dpi=120)
+
+
 def draw_confusion(report: dict[str, Any], picture: Path) -> None:
     """The confusion matrix of a report of `evaluate.measure`, in shares of the true label."""
     table = np.array(report["confusion"], float)

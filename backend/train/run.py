@@ -6,9 +6,6 @@ complete in a run's folder is kept and not done again. What a step is, is `loop`
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -22,30 +19,31 @@ from backend.checkpoint import Checkpoint, save_checkpoint
 from backend.data import DATASETS, Recordings, Segments
 from backend.data.aloud import read_aloud
 from backend.model.sensorlm import Predictor, SensorModel
-from backend.recipes import SEEDS, TrainConfig, config_from_json
 from backend.tasks import TASKS, Classification
 from backend.train.card import model_card
+from backend.train.config import SEEDS, TrainConfig
 from backend.train.evaluate import calibrate
 from backend.train.examine import HEADLINE, examine_recordings, figures, summary
+from backend.train.folder import (
+    CONFIG,
+    FOLDS,
+    TESTED,
+    agree,
+    is_run,
+    make_room,
+    numbered,
+    read_json,
+    standing,
+    untouched,
+    write_json,
+)
 from backend.train.group import ALONE, Group
 from backend.train.held import Held
 from backend.train.loop import run_steps
 from backend.train.pictures import draw_curves, draw_report
 from backend.train.source import Mixture, Source, Split, chances, check_folds, split_all, with_steps
-from backend.train.state import METRICS, STATE, State, load_state, new_state, saved_steps
-from broker.errors import CheckpointError, ConfigError, DataError
-
-CONFIG, TESTED, FOLDS = "train.json", "test.json", "folds.json"
-_PICTURES = tuple(
-    f"{kind}-{name}-{task}.png" for kind in ("confusion", "errors") for name in DATASETS for task in TASKS
-)
-FOLDS_FILES = (FOLDS, *_PICTURES)
-"""What a run over folds writes into its folder, beside the folds' own."""
-RUN_FILES = (
-    CONFIG, STATE, METRICS, TESTED, "validation.json", "config.json", "model.safetensors", "MODEL_CARD.md",
-    "curves.png", *_PICTURES,
-)  # fmt: skip
-"""What one training writes into its folder."""
+from backend.train.state import METRICS, STATE, State, load_state, new_state
+from broker.errors import ConfigError, DataError
 
 
 def train(
@@ -71,18 +69,18 @@ def train(
     there = standing(out, resume, overwrite)
     if resume:
         if not (out / CONFIG).is_file():
-            of_folds = any(map(_is_run, _numbered(out, "fold")))
+            of_folds = any(map(is_run, numbered(out, "fold")))
             remedy = "it holds folds: name --folds, too" if of_folds else "train without --resume"
             raise ConfigError(f"{out}: nothing to resume, {CONFIG} is missing; {remedy}")
         agree(config, out)
     state = state_of(config, out, group) if resume else new_state(config)
     try:
         splits = split_all(config, read_all(config, root, console))
-        _loss_weights(splits, config)
+        loss_weights(splits, config)
         _check_patience(config, splits)
     except KeyboardInterrupt as stop:
         if there and overwrite:
-            stop.args = (_untouched(out),)
+            stop.args = (untouched(out),)
         raise
     group.wait()  # until all have looked at what is there
     if not resume and group.first:
@@ -102,7 +100,7 @@ def _measured(checkpoint: Checkpoint, splits: dict[str, Split], out: Path, conso
     reports = {}
     for name, recordings in validation.items():
         try:
-            reports[name] = examine_recordings(name, recordings, Predictor(checkpoint))
+            reports[name] = examine_recordings(name, recordings, Predictor(checkpoint), speak=True)
         except DataError as error:
             console.print(f"not measured on people held out: {error}", soft_wrap=True)
             continue
@@ -112,7 +110,7 @@ def _measured(checkpoint: Checkpoint, splits: dict[str, Split], out: Path, conso
     checkpoint.record["validation"] = {name: _headline(r) for name, r in reports.items()}
     save_checkpoint(checkpoint, out)
     (out / "MODEL_CARD.md").write_text(model_card(checkpoint, reports))
-    _write_json(out / "validation.json", reports)
+    write_json(out / "validation.json", reports)
     draw_curves(out / METRICS, out / "curves.png")
     console.print(f"checkpoint {out}: {checkpoint.digest[:12]}")
 
@@ -144,11 +142,11 @@ def train_folds(
         check_folds(config, found)
         for fold in range(config.folds):
             splits = split_all(replace(config, fold=fold), found)
-            _loss_weights(splits, config)
+            loss_weights(splits, config)
             _check_patience(config, splits)
     except KeyboardInterrupt as stop:
         if there and overwrite:
-            stop.args = (_untouched(out),)
+            stop.args = (untouched(out),)
         raise
     group.wait()  # until all have looked at what is there
     if not resume and group.first:
@@ -173,7 +171,7 @@ def train_folds(
             spread = f", seeds vary by {one['seeds']['spread'][one['metric']]:.4f}" if seeds > 1 else ""
             console.print(f"{name}: {figures(one)}{spread}", soft_wrap=True)
     if group.first:
-        _write_json(out / FOLDS, result)
+        write_json(out / FOLDS, result)
     group.wait()
     console.print(f"{out / FOLDS} has every report", soft_wrap=True)
     return result
@@ -198,115 +196,12 @@ def _tested(
             save_checkpoint(checkpoint, folder)
             predictor = Predictor(checkpoint)
             measured = {n: examine_recordings(n, s.test, predictor) for n, s in splits.items() if _measurable(n)}
-            _write_json(path, measured)
+            write_json(path, measured)
         group.wait()
-    reports: dict[str, dict[str, Any]] = _read_json(path, "remove it, and --resume measures again")
+    reports: dict[str, dict[str, Any]] = read_json(path, "remove it, and --resume measures again")
     for name, report in reports.items():
         console.print(f"{_title(config)}, {name}: {figures(report)}")
     return reports
-
-
-def standing(out: Path, resume: bool, overwrite: bool, *, folds: bool = False) -> list[Path]:
-    """The files of the run in `out` that gives way to a new one; with `folds` those of every fold and seed.
-
-    Nothing is touched here.
-
-    Raises:
-        ConfigError: there is a run, and it is to be neither resumed nor overwritten; or it is to be both; or a file
-            that no run has written is in the way.
-    """
-    if resume and overwrite:
-        raise ConfigError("--resume goes on with the run in OUT, --overwrite removes it; choose one")
-    there = _run_files(out, folds=folds)
-    if there and not (resume or overwrite):
-        raise ConfigError(
-            f"{out}: holds a run ({there[0].relative_to(out)}); go on with it by --resume, or give another --out, "
-            "or replace it by --overwrite"
-        )
-    written = _among(_folds_of(out), RUN_FILES) if folds else _among([out], set(RUN_FILES) - {TESTED})
-    others = sorted(set(written) - set(there))
-    if others and not resume:
-        raise ConfigError(
-            f"{out}: {others[0].relative_to(out)} is in the way, and no run's ({CONFIG} is missing beside it); "
-            "move it, or give another --out"
-        )
-    return there
-
-
-def make_room(out: Path, there: Iterable[Path]) -> None:
-    """Make the folder, and remove the files of the run that was there."""
-    for path in there:
-        path.unlink(missing_ok=True)
-    out.mkdir(parents=True, exist_ok=True)
-
-
-def _untouched(out: Path) -> str:
-    """What a KeyboardInterrupt says where an old run was to be removed, and was not yet."""
-    return f"the run in {out} is as it was; the same command removes it and begins anew"
-
-
-def _run_files(out: Path, *, folds: bool) -> list[Path]:
-    """What is a run's in `out`, and with `folds` in its folds' folders, if they hold a configuration or a state."""
-    found = set(_among(filter(_is_run, [out]), RUN_FILES))
-    for home in [out, *_numbered(out, "seed")] if folds else []:
-        trained = [folder for folder in _numbered(home, "fold") if _is_run(folder)]
-        found.update(_among(trained, RUN_FILES))
-        if trained or (home / FOLDS).is_file():
-            found.update(_among([home], FOLDS_FILES))
-    return sorted(found)
-
-
-def _folds_of(out: Path) -> list[Path]:
-    return [folder for home in (out, *_numbered(out, "seed")) for folder in _numbered(home, "fold")]
-
-
-def _is_run(folder: Path) -> bool:
-    return (folder / CONFIG).is_file() or (folder / STATE).is_file()
-
-
-def _numbered(folder: Path, name: str) -> list[Path]:
-    """The folders fold-0, fold-1 ... (or seed-1 ...) in a folder."""
-    return sorted(path for path in folder.glob(f"{name}-*") if re.fullmatch(rf"{name}-\d+", path.name))
-
-
-def _among(folders: Iterable[Path], names: Iterable[str]) -> Iterator[Path]:
-    """Those of the files that are there."""
-    names = tuple(names)
-    return (folder / name for folder in folders for name in names if (folder / name).is_file())
-
-
-def kept(out: Path, *, overwrite: bool = False) -> str:
-    """What an interrupted run has on disk, and how it goes on, in words; `overwrite` if it was called with it."""
-    folders = [out] if _is_run(out) else _folds_of(out)
-    if not any(map(_is_run, folders)):
-        return "no step was saved; run it again"
-    steps = [saved for saved in map(saved_steps, folders) if saved]
-    what = f"{sum(steps)} step{'s' * (sum(steps) > 1)}" if steps else "no step"
-    what += f" of {len(steps)} trainings are kept in {out}" if len(steps) > 1 else f" kept in {out}"
-    return f"{what}; the same command with {'--resume in place of --overwrite' if overwrite else '--resume'} goes on"
-
-
-def agree(config: TrainConfig, out: Path) -> None:
-    """Write the configuration into a folder that has none; otherwise compare the two.
-
-    Raises:
-        ConfigError: the run there has another configuration.
-        CheckpointError: its configuration is damaged or missing.
-    """
-    path = out / CONFIG
-    if not path.is_file():
-        if there := [name for name in (STATE, TESTED) if (out / name).is_file()]:
-            remedy = "train anew with --overwrite" if there[0] == STATE else f"remove {there[0]}"
-            raise CheckpointError(f"{path}: missing beside {there[0]}; {remedy}")
-        out.mkdir(parents=True, exist_ok=True)
-        _write_json(path, config.to_json())
-    try:
-        saved = config_from_json(_read_json(path, "train anew with --overwrite"))
-    except ConfigError as error:
-        raise CheckpointError(f"{path}: {error}; train anew with --overwrite") from None
-    if saved != config:
-        changed = [k for k, v in vars(config).items() if vars(saved)[k] != v]
-        raise ConfigError(f"--resume: {', '.join(changed)} differ from the run in {out}; resume with the same settings")
 
 
 def state_of(config: TrainConfig, out: Path, group: Group) -> State:
@@ -324,7 +219,12 @@ def read_all(config: TrainConfig, root: Path, console: Console) -> dict[str, Rec
 
 
 def fit(
-    state: State, config: TrainConfig, splits: dict[str, Split], out: Path, console: Console, group: Group
+    state: State,
+    config: TrainConfig,
+    splits: dict[str, Split],
+    out: Path,
+    console: Console,
+    group: Group = ALONE,
 ) -> Checkpoint:
     """Train to the end, average, calibrate: a checkpoint. Raises KeyboardInterrupt when interrupted; all is saved.
 
@@ -332,9 +232,11 @@ def fit(
     """
     torch.set_num_threads(1)  # more threads spin against each other on a shared machine
     config = with_steps(config, splits)
-    weights = {task: torch.from_numpy(w) for task, w in _loss_weights(splits, config).items()}
+    weights = {task: torch.from_numpy(w) for task, w in loss_weights(splits, config).items()}
     if config.start and "heads" not in config.frees:  # nothing could be taken out of them again
         weights = {task: torch.ones_like(weight_N) for task, weight_N in weights.items()}
+    elif state.start and not (out / STATE).is_file():
+        put_in_weights(state, weights)
     if not state.done(config):
         mixture = Mixture({name: Source(s.train, config) for name, s in splits.items()}, config)
         held = Held({name: s.validation for name, s in splits.items()}, config) if config.patience else None
@@ -349,6 +251,8 @@ def fit(
     model = SensorModel(config.model)
     model.load_state_dict(state.weights())
     take_out_weights(model, weights)
+    if model.language is not None:
+        model.config = replace(model.config, language=model.language.settle())
     checkpoint = Checkpoint(model.eval())
     if not group.first:
         return checkpoint
@@ -375,6 +279,15 @@ def fit(
     if state.start:
         checkpoint.record["start"] = {"folder": config.start, "digest": state.start}
     return checkpoint
+
+
+@torch.no_grad()
+def put_in_weights(state: State, weights: dict[str, torch.Tensor]) -> None:
+    """What `take_out_weights` took out of a checkpoint, for a run that starts from it and learns with weights again."""
+    for name, weight_N in weights.items():
+        put_in = weight_N.log().to(state.device)
+        cast(torch.nn.Linear, state.model.heads[name]).bias.add_(put_in)
+        state.average[f"heads.{name}.bias"].add_(put_in)
 
 
 @torch.no_grad()
@@ -424,7 +337,7 @@ def _with_progress(
         return run_steps(state, mixture, there, config, out, report, held, group)
 
 
-def _loss_weights(splits: dict[str, Split], config: TrainConfig) -> dict[str, np.ndarray]:
+def loss_weights(splits: dict[str, Split], config: TrainConfig) -> dict[str, np.ndarray]:
     """Of every classification, the weight of each label by its share of the labelled time that is drawn.
 
     Labels are evened out within each set: how much a set has to say is up to the recipe, not to how long it lasts.
@@ -458,20 +371,6 @@ def _loss_weights(splits: dict[str, Split], config: TrainConfig) -> dict[str, np
 def _title(config: TrainConfig) -> str:
     """What a line on the console is about."""
     return config.recipe if config.fold < 0 else f"{config.recipe} seed {config.seed} fold {config.fold}"
-
-
-def _write_json(path: Path, value: Any) -> None:
-    """The whole file or none: what is there counts as done."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(json.dumps(value, indent=1) + "\n")
-    part.replace(path)
-
-
-def _read_json(path: Path, remedy: str) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise CheckpointError(f"{path}: damaged ({error}); {remedy}") from None
 
 
 def _measurable(name: str) -> bool:

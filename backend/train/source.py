@@ -15,9 +15,9 @@ import numpy as np
 
 from backend.data import DATASETS
 from backend.data.recording import Recording, Sequence, Track, sequence
-from backend.recipes import TrainConfig
 from backend.train.augment_audio import at_another_speed, followed_by
 from backend.train.batch import Crop, crop, overlay
+from backend.train.config import TrainConfig
 from broker.errors import ConfigError, DataError
 from edge.clock import SECOND
 

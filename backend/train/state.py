@@ -7,8 +7,10 @@ balances tasks and stops early, and the step. It knows nothing of what a step do
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,14 +19,15 @@ from torch import Tensor, nn
 
 from backend.checkpoint import load_checkpoint
 from backend.model.sensorlm import SensorModel
-from backend.recipes import TrainConfig
 from backend.train.balance import BALANCES, Fixed
+from backend.train.config import TrainConfig
 from backend.train.group import device_of
+from backend.train.losses import loss_names
 from broker.errors import CheckpointError, ConfigError
 
 STATE = "state.safetensors"
 METRICS = "metrics.jsonl"
-OWN = frozenset({"masks", "dropout", "language"})
+OWN = frozenset({"masks", "dropout", "language", "focused"})
 """What of a model's configuration may differ from that of the checkpoint that a run starts from."""
 
 
@@ -99,8 +102,21 @@ def begin_from(model: SensorModel, config: TrainConfig) -> str:
                 f"start is {config.start!r}, a model with another model.{one.name}: {there!r:.60}; this run has "
                 f"{wanted!r:.60}; give it the same"
             )
+    _same_people(config, checkpoint.record.get("config", {}))
     model.load_state_dict(checkpoint.weights(), strict=False)
     return checkpoint.digest
+
+
+def _same_people(config: TrainConfig, before: Mapping[str, Any]) -> None:
+    """Raise ConfigError where people would be held out whom the start has learned from."""
+    if not set(config.datasets) & set(before.get("datasets", {})):
+        return
+    for name in ("seed", "validation", "fold", "folds"):
+        if name in before and getattr(config, name) != before[name]:
+            raise ConfigError(
+                f"{name} is {getattr(config, name)}, and that of its start {before[name]}: people would be held out "
+                "whom it knows; give the same"
+            )
 
 
 def _freeze(model: SensorModel, config: TrainConfig) -> None:
@@ -124,7 +140,7 @@ def _freeze(model: SensorModel, config: TrainConfig) -> None:
 def _with_optimizer(model: SensorModel, config: TrainConfig, device: torch.device, start: str) -> State:
     if config.start:
         _freeze(model, config)
-    balance = BALANCES[config.balance]((*config.model.tasks, *config.model.masks)).to(device)
+    balance = BALANCES[config.balance](name for name in loss_names(config.model) if "/" not in name).to(device)
     learned = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in learned if p.dim() > 1], "weight_decay": config.weight_decay},
@@ -198,7 +214,7 @@ def load_state(config: TrainConfig, folder: Path, *, forget: bool = True) -> Sta
         if moments["step"] is not None:
             state.optimizer.state[parameter] = {k: v.to(device) for k, v in moments.items() if v is not None}
     if forget:
-        _forget_after(folder / METRICS, state.step)
+        forget_after(folder / METRICS, state.step)
     return state
 
 
@@ -215,7 +231,8 @@ def _under(prefix: str, tensors: dict[str, Tensor], device: torch.device) -> dic
     return {name.removeprefix(prefix): t.to(device) for name, t in tensors.items() if name.startswith(prefix)}
 
 
-def _forget_after(path: Path, step: int) -> None:
+def forget_after(path: Path, step: int) -> None:
+    """Leave out of metrics what came after a step."""
     if path.is_file():
         kept = path.read_text().splitlines()[:step]
         path.write_text("".join(f"{line}\n" for line in kept))

@@ -21,7 +21,7 @@ from typing import Any
 from backend.checkpoint import load_checkpoint
 from backend.data.recording import Sequence
 from backend.model.sensorlm import SensorModel
-from backend.recipes import TrainConfig
+from backend.train.config import TrainConfig
 from backend.train.state import METRICS, STATE
 from backend.train.tables.columns import Column, sets_of
 from backend.train.tables.domain import fitted

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from backend.recipes import TrainConfig
+from backend.train.config import TrainConfig
 from backend.train.tables import rows, stages
 from backend.train.tables.cells import Cell
 from backend.train.tables.columns import COLUMNS, HELD_OUT, REAL, SIMULATOR, Column, sets_of, told_by

@@ -16,9 +16,9 @@ import torch
 from backend.checkpoint import Checkpoint, save_checkpoint
 from backend.data.recording import Sequence
 from backend.model.sensorlm import SensorModel
-from backend.recipes import TrainConfig
 from backend.tasks import TASKS, Classification
 from backend.train.batch import Crop, crop
+from backend.train.config import TrainConfig
 from backend.train.loop import run_steps
 from backend.train.run import take_out_weights
 from backend.train.source import Mixture

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from backend.data import DATASETS
 from backend.data.recording import Parts, Recording, Sequence, Series, Values, sequence
 from backend.data.synthetic import HOME, TRAINING_SEEDS, scene_recording
-from backend.recipes import TrainConfig
 from backend.tasks import TASKS, Classification
+from backend.train.config import TrainConfig
 from backend.train.source import split
 from backend.train.tables.columns import AS_USUAL, COLUMNS, OTHER_DEVICE
 from broker.errors import DataError

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from backend.data import DATASETS
-from backend.recipes import TrainConfig
+from backend.train.config import TrainConfig
 from backend.train.tables.cells import Cell
 from backend.train.tables.columns import sets_of
 from backend.train.tables.perturb import CONTEXT, LATE, NOISE

@@ -16,9 +16,10 @@ import numpy as np
 
 from backend.model.encoders import ENCODERS
 from backend.model.sensorlm import ModelConfig
-from backend.recipes import VARIED, TrainConfig
+from backend.recipes import VARIED
 from backend.tasks import TASKS
 from backend.train.batch import DropConfig
+from backend.train.config import TrainConfig
 from backend.train.tables.columns import Column, of_world, senses_of, sets_of, told_by
 from backend.train.tables.people import Amount
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from backend.model.language import LanguageConfig, resolved
-from backend.recipes import TrainConfig
 from backend.train.batch import DropConfig
+from backend.train.config import TrainConfig
 from backend.train.tables.rows import Size
 
 
