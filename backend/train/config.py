@@ -9,6 +9,7 @@ import json
 import warnings
 from collections.abc import Iterable
 from dataclasses import asdict, field
+from functools import cache
 from typing import Annotated, Any, Self
 
 import torch
@@ -144,11 +145,17 @@ class TrainConfig:
 
 def _try_encoder(model: ModelConfig, modality: str) -> None:
     """Raise ValueError for an encoder that cannot be built or takes no window; torch's random numbers stay."""
-    options = model.encoders.get(modality, {})
-    wanted = (1, model.tokens, model.dim)
+    _try_once(modality, model.tokens, model.dim, json.dumps(model.encoders.get(modality, {})))
+
+
+@cache
+def _try_once(modality: str, tokens: int, dim: int, options_json: str) -> None:
+    """As `_try_encoder`; what could be built is not built again."""
+    options = json.loads(options_json)
+    wanted = (1, tokens, dim)
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad(), warnings.catch_warnings(action="ignore"):
-            encoder = build_encoder(modality, {"tokens": model.tokens, "dim": model.dim, **options}).eval()
+            encoder = build_encoder(modality, {"tokens": tokens, "dim": dim, **options}).eval()
             found = tuple(encoder(torch.zeros(1, *encoder.shape))[0].shape)
     except Exception as error:  # torch raises of every kind
         reason = (str(error) or type(error).__name__).splitlines()[0]

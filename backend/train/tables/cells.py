@@ -1,0 +1,287 @@
+"""A cell: one thing to do for the tables, done once. It is trained or measured in a folder of its own, and resumable.
+
+A cell is what it is made of: its digest covers its configuration, its columns, the people and the cell that it starts
+from. A cell whose `result.json` has the same digest is not done again. What a row means is `rows`' business, which
+cells there are that of `declared`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Sequence as Many
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from backend.checkpoint import load_checkpoint
+from backend.data.recording import Sequence
+from backend.model.sensorlm import SensorModel
+from backend.train.config import TrainConfig
+from backend.train.state import METRICS, STATE
+from backend.train.tables.columns import Column, sets_of
+from backend.train.tables.domain import fitted
+from backend.train.tables.learn import Report, keep, learn
+from backend.train.tables.measure import (
+    Calibration,
+    Said,
+    answers,
+    by_person,
+    calibrated,
+    calibration_errors,
+    constant,
+    shuffled,
+)
+from backend.train.tables.people import Amount, People, Roles, files_of, roles, sensed, shots
+from backend.train.tables.perturb import disturbances
+from broker.errors import CheckpointError
+
+RESULT = "result.json"
+CELLS = 1
+"""Counts up where a cell of the same configuration would come to another result."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """`kind` is one of KINDS; `table`, `row`, `world`, `group` and `seed` say where its folder stands.
+
+    `base` is the cell whose checkpoint it starts from or measures; `options` are the kind's own, plain
+    values.
+    """
+
+    kind: str
+    table: str
+    row: str
+    world: str
+    group: str
+    seed: int
+    columns: tuple[Column, ...]
+    amount: Amount
+    config: TrainConfig | None = None
+    base: Cell | None = None
+    options: Mapping[str, Any] | None = None
+
+    @cached_property
+    def digest(self) -> str:
+        """What the result depends on; where the folder stands is no part of it."""
+        config = None if self.config is None else self.config.to_json()
+        if config and (language := config["model"].get("language")):
+            language.pop("llm")  # its architecture and fingerprint say which it is, wherever it lies
+        made = {
+            "version": CELLS,
+            "kind": self.kind,
+            "config": config,
+            "columns": [asdict(one) for one in self.columns],
+            "amount": asdict(self.amount),
+            "seed": self.seed,
+            "base": None if self.base is None else self.base.digest,
+            "options": dict(self.options or {}),
+        }
+        return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()
+
+    def folder(self, out: Path) -> Path:
+        """Where it is done."""
+        return out.joinpath("cells", *map(_slug, (self.table, self.row, self.world, self.group)), str(self.seed))
+
+    @property
+    def title(self) -> str:
+        """What a line on the console says."""
+        return f"table {self.table}, {self.row}, {self.world}, {self.group}, seed {self.seed}"
+
+    def result(self, out: Path) -> dict[str, Any] | None:
+        """What it came to, if it is done."""
+        try:
+            found: dict[str, Any] = json.loads((self.folder(out) / RESULT).read_text())
+        except (OSError, ValueError):
+            return None
+        return found if found.get("digest") == self.digest else None
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9@_+]+", "-", name.lower()).strip("-") or "all"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a process has to do cells with: the folder of the tables, and the people."""
+
+    out: Path
+    people: People
+
+
+def do(cell: Cell, work: Work, report: Report) -> dict[str, Any]:
+    """The cell's result, computed unless it is there. Raises KeyboardInterrupt where training is interrupted."""
+    if (there := cell.result(work.out)) is not None:
+        return there
+    folder = cell.folder(work.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    _forget_others(cell, folder)
+    began = time.monotonic()
+    cpu = time.process_time()
+    result = {"digest": cell.digest, **KINDS[cell.kind](cell, work, report)}
+    result |= {"minutes": round((time.monotonic() - began) / 60, 3), "cpu": round((time.process_time() - cpu) / 60, 3)}
+    part = folder / f"{RESULT}.part"
+    part.write_text(json.dumps(result) + "\n")
+    part.replace(folder / RESULT)
+    return result
+
+
+def _forget_others(cell: Cell, folder: Path) -> None:
+    """Remove what a cell of another digest has left in the folder: it would be resumed as if it were this one's."""
+    mark = folder / "digest"
+    if not mark.is_file() or mark.read_text() != cell.digest:
+        for name in (STATE, METRICS, RESULT):
+            (folder / name).unlink(missing_ok=True)
+        mark.write_text(cell.digest)
+
+
+def prepare(cell: Cell, work: Work, report: Report) -> dict[str, Any]:
+    """Read or render some of a set's people, for the cells that use them."""
+    assert cell.options is not None
+    numbers = range(files_of(cell.options["dataset"], cell.amount))[cell.options["first"] : cell.options["last"]]
+    for number in numbers:
+        work.people.prepare(cell.options["dataset"], number)
+    return {}
+
+
+def domain(cell: Cell, work: Work, report: Report) -> dict[str, Any]:
+    """Hand-made statistics and a forest or a ridge, on one column."""
+    (column,) = cell.columns
+    of = _roles(cell, work, column.dataset)
+    said = fitted(column, of.train + of.validation, of.test, cell.seed)
+    threshold = 0.5 if column.task == "event-detection" else None
+    people = by_person(column, said, Calibration(1.0, threshold))
+    return {"columns": {column.name: {"people": people, "windows": len(said.true)}}}
+
+
+def train(cell: Cell, work: Work, report: Report) -> dict[str, Any]:
+    """Train on the columns' sets, and measure on the people left out."""
+    assert cell.config is not None
+    config, folder = cell.config, cell.folder(work.out)
+    if cell.base is not None:
+        config = replace(config, start=str(cell.base.folder(work.out)))
+    every = {name: _roles(cell, work, name) for name in sets_of(cell.columns)}
+    cut = {name: _sensed(of.train, config, cell.columns) for name, of in every.items()}
+    model, seconds = learn(config, cut, folder, report)
+    found: dict[str, Any] = {}
+    for name, of in every.items():
+        mine = [one for one in cell.columns if one.dataset == name]
+        calibration = _calibrations(model, of.validation or of.train, mine)
+        test = _sensed(of.test, config, mine)
+        said = answers(model, test, mine)
+        for column in mine:
+            if column.name in said and len(said[column.name].true):
+                found[column.name] = _told(column, said[column.name], calibration[column.name])
+                found[column.name]["constant"] = constant(column, of.train, said[column.name])
+        if (cell.options or {}).get("floors"):
+            chance = answers(model, shuffled(test, cell.seed), mine)
+            for column in mine:
+                if column.name in found and column.name in chance:
+                    people = by_person(column, chance[column.name], calibration[column.name])
+                    found[column.name]["shuffled"] = people
+    keep(model, config, folder)
+    parameters = sum(p.numel() for p in model.parameters())
+    learned = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return {
+        "columns": found,
+        "seconds": round(seconds, 1),
+        "steps": config.steps,
+        "parameters": parameters,
+        "learned": learned,
+    }
+
+
+def few(cell: Cell, work: Work, report: Report) -> dict[str, Any]:
+    """A model that never saw the column's set (or device): as it is, or after a few labelled windows of it."""
+    assert cell.base is not None and cell.base.config is not None
+    (column,) = cell.columns
+    of, count = _roles(cell, work, column.dataset), int((cell.options or {})["shots"])
+    model = _model_of(cell.base, work)
+    told: list[Sequence] = []
+    if count:
+        assert cell.config is not None
+        config = replace(cell.config, start=str(cell.base.folder(work.out)))
+        told = shots(_sensed(of.train, config, cell.columns), column.task, count, config.model.slots, cell.seed)
+        model, _ = learn(config, {column.dataset: told}, cell.folder(work.out), report)
+        (cell.folder(work.out) / STATE).unlink(missing_ok=True)
+    test = _sensed(of.test, cell.base.config, cell.columns)
+    said = answers(model, test, cell.columns)
+    measured = {name: _told(column, one, Calibration()) for name, one in said.items() if len(one.true)}
+    return {"columns": measured, "windows": len(told)}
+
+
+def disturb(cell: Cell, work: Work, report: Report) -> dict[str, Any]:
+    """Appendix D, and the gate beside removal, of the base's checkpoint."""
+    assert cell.base is not None and cell.base.config is not None
+    model, kept = _model_of(cell.base, work), _kept(cell.base, work)
+    conditions: dict[str, dict[str, Any]] = {}
+    gates: dict[str, Any] = {}
+    for name in sets_of(cell.columns):
+        mine = [one for one in cell.columns if one.dataset == name]
+        test = _sensed(_roles(cell, work, name).test, cell.base.config, mine)
+        found, told = disturbances(model, test, mine, kept, cell.seed)
+        for condition, columns in found.items():
+            conditions.setdefault(condition, {}).update(columns)
+        gates |= told
+    return {"conditions": conditions, "gate": gates}
+
+
+KINDS: dict[str, Callable[[Cell, Work, Report], dict[str, Any]]] = {
+    "prepare": prepare,
+    "domain": domain,
+    "train": train,
+    "few": few,
+    "disturb": disturb,
+}
+
+
+def _roles(cell: Cell, work: Work, dataset: str) -> Roles:
+    config = cell.config or (cell.base.config if cell.base else None)
+    assert config is not None
+    (variant,) = {one.variant for one in cell.columns if one.dataset == dataset}
+    return roles(work.people.of(dataset, variant), config)
+
+
+def _sensed(sequences: Iterable[Sequence], config: TrainConfig, columns: Many[Column]) -> list[Sequence]:
+    """With the senses that the model has and the truths of these columns of their set."""
+    found = []
+    for one in sequences:
+        tasks = [column.task for column in columns if column.dataset == one.dataset]
+        if (left := sensed(one, config.model.modalities, tasks)) is not None:
+            found.append(left)
+    return found
+
+
+def _calibrations(model: SensorModel, sequences: Many[Sequence], columns: Many[Column]) -> dict[str, Calibration]:
+    said = answers(model, sequences, columns)
+    return {one.name: calibrated(one, said[one.name]) if one.name in said else Calibration() for one in columns}
+
+
+def _told(column: Column, said: Said, calibration: Calibration) -> dict[str, Any]:
+    return {
+        "people": by_person(column, said, calibration),
+        "windows": len(said.true),
+        "ece": calibration_errors(column, said, calibration),
+        "calibration": asdict(calibration),
+    }
+
+
+def _kept(base: Cell, work: Work) -> dict[str, Calibration]:
+    """By column, how the base was calibrated."""
+    result = _done(base, work)
+    return {name: Calibration(**one["calibration"]) for name, one in result["columns"].items()}
+
+
+def _model_of(base: Cell, work: Work) -> SensorModel:
+    _done(base, work)
+    return load_checkpoint(base.folder(work.out)).model
+
+
+def _done(base: Cell, work: Work) -> dict[str, Any]:
+    if (found := base.result(work.out)) is None:
+        raise CheckpointError(f"{base.folder(work.out)}: {base.title} is not done, and another cell starts from it")
+    return found

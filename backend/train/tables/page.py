@@ -1,0 +1,277 @@
+"""The page of the tables: Markdown, made of `tables.json` and of nothing else, so that no sentence can be false.
+
+Who is better follows from intervals of paired differences; the paper's numbers stand in tables of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from collections.abc import Sequence as Many
+from typing import Any
+
+from backend.tasks import TASKS
+from backend.train.tables.collect import CONSTANT, SHUFFLED, higher_is_better
+from backend.train.tables.columns import COLUMNS, TASK_NAMES, WORLDS
+from backend.train.tables.declared import TABLE_1
+from backend.train.tables.paper import PAPER
+from backend.train.tables.rows import FULL
+from backend.train.tables.statistics import BETTER, SAME, WORSE
+
+TITLES = {
+    "1": "Table 1: methods",
+    "2": "Table 2: share of senses (one task)",
+    "3": "Table 3: share of tasks (all senses of each)",
+    "4": "Table 4: zero and few shots on what was held out whole",
+    "5": "Table 5: sizes of the language model",
+    "ablations": "Ablations",
+}
+UNITS = {"error_cm": "cm", "mae_mm": "mm", "epe_mm": "mm"}
+Report = Mapping[str, Any]
+
+
+def page(report: Report, pictures: Many[str] = ()) -> str:
+    """The whole page."""
+    parts = [_head(report), _verdicts(report)]
+    for table, title in TITLES.items():
+        if table in report["tables"] or table in PAPER:
+            parts.append(_table(report, table, title, [p for p in pictures if p.startswith(f"tables-{table}-")]))
+    parts += [
+        _disturbed(report, [p for p in pictures if p.startswith("tables-D-")]),
+        _gate(report),
+        _calibration(report),
+        _cost(report),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _head(report: Report) -> str:
+    size, machine, cells = report["size"], report["machine"], report["cells"]
+    amount = size["amount"]
+    lines = [
+        "# The paper's tables, measured anew",
+        f'Made by `backend eval --tables`, {report["date"]}, at the size "{size["name"]}": {machine["cores"]} cores '
+        f"({machine['processor']}), PyTorch {machine['torch']}, {cells['done']} of {cells['of']} cells done in "
+        f"{cells['minutes']:.0f} core-minutes. Models of {size['dim']} dimensions, {size['steps']} steps of "
+        f"{size['crops']} crops of {size['slots']} windows for each set that a model learns from, {size['seeds']} "
+        f"seed{'s' * (size['seeds'] != 1)}. Simulated: {amount['people']} people a scene, {amount['seconds']} s each. "
+        f"Recorded: at most {amount['slots']} windows of each person.",
+        "A figure is the mean over people who are in no training set, each person's own metric (Appendix C); in "
+        "brackets its 95 % interval, by a bootstrap over people pooled over seeds, which leave out different people. "
+        "Without brackets there were fewer than five people. The parts of `rgbd_7scenes` are stretches of one room, "
+        "and no people. The paper's numbers come from other data, larger models and other splits: they are shown, and "
+        "nothing here claims them.",
+    ]
+    missing = [f"- Table {one['table']}, {one['row']}: {one['why']}" for one in report["lacking"]]
+    missing += [f"- {one['cell']}: {one['why']}" for one in report["not_done"]]
+    if missing:
+        lines.append("Not measured:\n\n" + "\n".join(dict.fromkeys(missing)))
+    return "\n\n".join(lines)
+
+
+def _verdicts(report: Report) -> str:
+    """Where the reference of Table 1 is better, worse, and neither."""
+    lines = ["## Who is better, by paired differences"]
+    for world in WORLDS:
+        rows = report["tables"].get("1", {}).get(world, {})
+        by: dict[str, list[str]] = {BETTER: [], WORSE: [], SAME: []}
+        against = ""
+        for row, columns in rows.items():
+            for column, one in columns.items():
+                compared = one.get("reference")
+                if compared and compared["verdict"] in by:
+                    against = compared["row"]
+                    by[compared["verdict"]].append(f"{row} ({_heading(column)})")
+        if against:
+            lines.append(f"{world}, {against} beside each other row of Table 1, person by person:")
+            lines += [
+                f"- {word}: {len(by[kind])}{': ' + '; '.join(by[kind]) if by[kind] else ''}"
+                for kind, word in ((BETTER, "better than"), (WORSE, "worse than"), (SAME, "no difference shown to"))
+            ]
+    return _paragraphs(lines) if len(lines) > 1 else ""
+
+
+def _table(report: Report, table: str, title: str, pictures: Many[str]) -> str:
+    lines = [f"## {title}"]
+    for world in WORLDS:
+        rows = report["tables"].get(table, {}).get(world)
+        if not rows:
+            continue
+        order = _order(table, rows)
+        columns = [one.name for one in COLUMNS if any(_same(one.name, c) for row in rows.values() for c in row)]
+        lines.append(f"### {world}")
+        lines.append(_grid(columns, [(row, _cells(rows[row], columns)) for row in order], table, report, world))
+        gaps = [(row, _gaps(rows[row], columns)) for row in order if any("reference" in c for c in rows[row].values())]
+        if gaps:
+            against = " or ".join(
+                dict.fromkeys(c["reference"]["row"] for row in order for c in rows[row].values() if "reference" in c)
+            )
+            lines.append(f"{against}, less each row, person by person (better, worse, or no sign: neither is shown):")
+            lines.append(_grid(columns, gaps, "", report, world))
+    if table in PAPER:
+        heads = [f"{name} ({_unit(task)})" for task, name in TASK_NAMES.items()]
+        numbers = [[row, *("—" if n is None else f"{n:g}" for n in found)] for row, found in PAPER[table].items()]
+        lines += ["The paper's:", _markdown(["row", *heads], numbers)]
+    lines += [f"![{title}]({name})" for name in pictures]
+    return _paragraphs(lines)
+
+
+def _order(table: str, rows: Mapping[str, Any]) -> list[str]:
+    """Rows in the paper's order; floors last."""
+    wanted = [*TABLE_1, *PAPER.get(table, {}), *(f"{r}, {n} shots" for r in reversed(TABLE_1) for n in FULL.shots)]
+    known = [row for row in dict.fromkeys(wanted) if row in rows]
+    rest = [row for row in rows if row not in known]
+    floors = [row for row in rest if row in (CONSTANT, SHUFFLED)]
+    return [*known, *(row for row in rest if row not in floors), *floors]
+
+
+def _same(plain: str, column: str) -> bool:
+    return column.rstrip("+") == plain
+
+
+def _one(columns: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
+    return next((one for column, one in columns.items() if _same(name, column)), None)
+
+
+def _cells(columns: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    return [_number(name, _one(columns, name)) for name in names]
+
+
+def _number(column: str, one: Mapping[str, Any] | None) -> str:
+    if one is None:
+        return "—"
+    factor, digits = _scale(column)
+    mean = f"{one['mean'] * factor:.{digits}f}"
+    if one["low"] is None:
+        return f"{mean} (n {one['people']})"
+    return f"{mean} [{one['low'] * factor:.{digits}f}, {one['high'] * factor:.{digits}f}]"
+
+
+def _gaps(columns: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    found = []
+    for name in names:
+        one = _one(columns, name)
+        gap = one.get("reference") if one else None
+        if not gap or not gap["minus_this"]:
+            found.append("—")
+            continue
+        sign = {BETTER: " better", WORSE: " worse"}.get(gap["verdict"], "")
+        factor, digits = _scale(name)
+        told, limits = gap["minus_this"], ""
+        if told["low"] is not None:
+            limits = f" [{told['low'] * factor:+.{digits}f}, {told['high'] * factor:+.{digits}f}]"
+        found.append(f"{told['mean'] * factor:+.{digits}f}{limits}{sign}")
+    return found
+
+
+def _scale(column: str) -> tuple[float, int]:
+    """What a metric is multiplied by to be shown, and how many digits it has then."""
+    task = column.partition("@")[0]
+    if higher_is_better(task):
+        return 100.0, 1
+    return 1.0, 2 if UNITS[TASKS[task].metric] == "cm" else 0
+
+
+def _unit(task: str) -> str:
+    return f"{UNITS.get(TASKS[task].metric, '%')}, {'↑' if higher_is_better(task) else '↓'}"
+
+
+def _heading(column: str) -> str:
+    task, _, dataset = column.partition("@")
+    return f"{TASK_NAMES[task]} {dataset}"
+
+
+def _grid(columns: Many[str], rows: Iterable[tuple[str, list[str]]], table: str, report: Report, world: str) -> str:
+    heads = [f"{_heading(column)} ({_unit(column.split('@')[0])})" for column in columns]
+    sizes = report["parameters"].get(table, {}).get(world, {}) if table else {}
+    more = [] if not sizes else ["parameters"]
+    lines = []
+    for row, found in rows:
+        size = sizes.get(row)
+        told = [] if not more else ["" if size is None else f"{size['parameters'] / 1e6:.2f} M"]
+        lines.append([row, *found, *told])
+    return _markdown(["row", *heads, *more], lines)
+
+
+def _disturbed(report: Report, pictures: Many[str]) -> str:
+    """Appendix D."""
+    lines = ["## Appendix D: noise, missing and late sensors, less of the past"]
+    for world, rows in report["disturbances"].items():
+        for row, conditions in rows.items():
+            names = [one.name for one in COLUMNS if any(one.name in of for of in conditions.values())]
+            lines.append(f"### {world}, {row}")
+            heads = [f"{_heading(name)} ({_unit(name.split('@')[0])})" for name in names]
+            body = [[condition, *_cells(of, names)] for condition, of in conditions.items()]
+            lines.append(_markdown(["disturbance", *heads], body))
+    lines += [f"![Appendix D]({name})" for name in pictures]
+    return _paragraphs(lines) if len(lines) > 1 else ""
+
+
+def _gate(report: Report) -> str:
+    """The gate beside removal."""
+    lines = [
+        "## The gate beside removal",
+        "`gate`: the mean weight that the gate gave a sense. `removal`: by how much the loss grows without it (-log of "
+        "the truth's probability, or the distance in the metric's unit). `rank`: Spearman's correlation of the two "
+        "over pairs of person and sense, mean over seeds.",
+    ]
+    body = []
+    for world, rows in report["gate"].items():
+        for row, columns in rows.items():
+            for column, one in columns.items():
+                senses = "; ".join(
+                    f"{m} {told['attribution']:.2f} / {told['removal']:+.3g}" for m, told in one["modalities"].items()
+                )
+                rank = "—" if one["rank"] is None else f"{one['rank']:.2f}"
+                body.append([world, row, _heading(column), rank, str(one["pairs"]), senses])
+    if not body:
+        return ""
+    return _paragraphs([*lines, _markdown(["world", "row", "task", "rank", "pairs", "gate / removal by sense"], body)])
+
+
+def _calibration(report: Report) -> str:
+    """Calibration errors."""
+    body = [
+        [world, row, _heading(column), f"{one['before']:.3f}", f"{one['after']:.3f}", f"{one['temperature']:.2f}"]
+        for world, rows in report["calibration"].items()
+        for row, columns in rows.items()
+        for column, one in columns.items()
+    ]
+    heads = ["world", "row", "task", "before", "after", "temperature"]
+    return (
+        _paragraphs(["## Calibration error (ECE), before and after the temperature", _markdown(heads, body)])
+        if body
+        else ""
+    )
+
+
+def _cost(report: Report) -> str:
+    """What it was planned to cost, and what it did."""
+    body = [
+        [one["table"], one["row"], str(one["cells"]), f"{one['planned']:.1f}", f"{one['minutes']:.1f}"]
+        for one in report["planned"]
+    ]
+    total = [
+        "",
+        "all",
+        *(f"{sum(one[key] for one in report['planned']):.0f}" for key in ("cells", "planned", "minutes")),
+    ]
+    heads = ["table", "row", "cells", "planned, core-minutes", "taken"]
+    return _paragraphs(["## Cost", _markdown(heads, [*body, total])])
+
+
+def _markdown(heads: Many[str], rows: Iterable[Many[str]]) -> str:
+    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def _paragraphs(lines: Iterable[str]) -> str:
+    """Joined by empty lines, but for items of a list that follow each other."""
+    text = ""
+    for line in lines:
+        gap = (
+            "\n"
+            if line.startswith("- ") and text.splitlines()[-1:] and text.splitlines()[-1].startswith("- ")
+            else "\n\n"
+        )
+        text += (gap if text else "") + line
+    return text

@@ -1,0 +1,78 @@
+"""What figures of people say: a mean with an interval, and whether two rows differ.
+
+A figure is one person's metric in one seed; people are pooled over seeds, which leave out different people. Intervals
+are a bootstrap over people, who differ more than windows do. It knows nothing of tasks but which way is better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+RESAMPLES = 2000
+FEW = 5
+"""With fewer people nothing is said of an interval: a bootstrap over three says how these three differ."""
+BETTER, WORSE, SAME, UNKNOWN = "better", "worse", "same", "too few people"
+
+People = Mapping[str, float]
+"""By `seed/person`, the metric."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A mean over people; `low` to `high` is its 95 % interval, None of few people."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    people: int
+
+
+def figure(people: People) -> Figure:
+    """The mean of at least one person's metric, with its interval."""
+    values = np.array(list(people.values()), float)
+    mean = round(float(values.mean()), 4)
+    if len(values) < FEW:
+        return Figure(mean, None, None, len(values))
+    drawn = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
+    low, high = np.percentile(values[drawn].mean(-1), [2.5, 97.5])
+    return Figure(mean, round(float(low), 4), round(float(high), 4), len(values))
+
+
+def difference(one: People, other: People) -> Figure | None:
+    """`one` minus `other`, person by person; None where nobody is in both."""
+    both = [key for key in one if key in other]
+    return figure({key: one[key] - other[key] for key in both}) if both else None
+
+
+def verdict(gap: Figure | None, higher_is_better: bool) -> str:
+    """What a difference says of the first row: better or worse where its interval excludes 0."""
+    if gap is None or gap.low is None or gap.high is None:
+        return UNKNOWN
+    if gap.low <= 0 <= gap.high:
+        return SAME
+    return BETTER if (gap.low > 0) == higher_is_better else WORSE
+
+
+def spread(people: People) -> float | None:
+    """Standard deviation of the seeds' means; None of a single seed."""
+    seeds: dict[str, list[float]] = {}
+    for key, value in people.items():
+        seeds.setdefault(key.split("/", 1)[0], []).append(value)
+    means = [float(np.mean(values)) for values in seeds.values()]
+    return round(float(np.std(means, ddof=1)), 4) if len(means) > 1 else None
+
+
+def rank_correlation(x: np.ndarray, y: np.ndarray) -> float | None:
+    """Spearman's, with mean ranks of ties; None where one of the two does not vary."""
+    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return None
+    return round(float(np.corrcoef(_ranks(x), _ranks(y))[0, 1]), 4)
+
+
+def _ranks(x: np.ndarray) -> np.ndarray:
+    _, place, count = np.unique(x, return_inverse=True, return_counts=True)
+    last = np.cumsum(count)
+    return np.asarray((last - (count - 1) / 2)[place])

@@ -1,0 +1,112 @@
+"""Measuring on whole people: the same answers as one decision after another, and floors that are floors."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from backend.checkpoint import Checkpoint
+from backend.model.sensorlm import Predictor, SensorModel
+from backend.tasks import TASKS
+from backend.train.evaluate import decide, encode, headline
+from backend.train.tables import measure
+from backend.train.tables.columns import of_world
+from backend.train.tables.domain import fitted
+from backend.train.tables.measure import Calibration, Said, answers, by_person, calibrated, constant, probabilities
+from backend.train.tables.people import Amount, People, sensed
+from backend.train.tables.perturb import gate, seeing, without
+from backend.train.tables.rows import SMOKE, base
+
+COLUMNS = tuple(one for one in of_world("simulator") if one.dataset == "synthetic_touch")
+SENSES = ("imu", "gaze", "capacitance", "depth")
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    found = People(tmp_path_factory.mktemp("people"), Amount(2, 6, 8), None).of("synthetic_touch")
+    return [sensed(one, SENSES, [c.task for c in COLUMNS]) for one in found]
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return SensorModel(base(SMOKE, COLUMNS, SENSES, 0).model).eval()
+
+
+def test_answers_are_those_of_one_decision_after_another(people, model):
+    said = answers(model, people, COLUMNS)
+    predictor = Predictor(Checkpoint(model))
+    encoded = encode(predictor, people)
+    for column in COLUMNS:
+        one, other = said[column.name], decide(predictor, encoded, column.task, column.outputs)
+        assert len(one.true) == len(other.true) > 0
+        mine = probabilities(one, 1.0) if column.task in ("touch-contact", "gesture-classification") else one.said
+        order = np.argsort([f"{r}/{s:05d}" for r, s in zip(other.recording, other.slot, strict=True)])
+        again = np.argsort([f"{at.rpartition('/')[0]}/{int(at.rpartition('/')[2]):05d}" for at in one.at])
+        assert np.allclose(mine[again], other.said[order], atol=2e-2)  # tokens of serving have half the digits
+        assert np.array_equal(one.true[again], other.true[order], equal_nan=one.true.dtype.kind == "f")
+
+
+def test_a_person_is_measured_by_the_tasks_own_metric(people, model):
+    said = answers(model, people, COLUMNS)
+    predictor = Predictor(Checkpoint(model))
+    for column in COLUMNS:
+        task = TASKS[column.task].only(column.outputs) if column.outputs else TASKS[column.task]
+        for one in people:
+            other = decide(predictor, encode(predictor, [one]), column.task, column.outputs)
+            mine = by_person(column, said[column.name], Calibration())[one.person]
+            assert mine == pytest.approx(headline(task, other), abs=0.35 if task.metric == "epe_mm" else 2e-2)
+
+
+def test_the_temperature_and_the_constant_answer(people, model):
+    column = next(one for one in COLUMNS if one.task == "touch-contact")
+    said = answers(model, people, [column])[column.name]
+    sure = replace(said, said=np.eye(11)[said.true] * 2.0)  # always right, and not sure enough of it
+    assert calibrated(column, sure).temperature < 0.5
+    label = np.concatenate([one.majority("touch-contact") for one in people])
+    common = np.bincount(label[label >= 0]).argmax()
+    for person, accuracy in constant(column, people, said).items():
+        assert accuracy == pytest.approx((said.true[said.person == person] == common).mean(), abs=1e-4)
+
+
+def test_shuffled_sensors_keep_every_window_and_no_place(people):
+    mixed = measure.shuffled(people, seed=0)
+    for m, series in enumerate(people[0].series):
+        before = np.concatenate([one.series[m].values for one in people])
+        after = np.concatenate([one.series[m].values for one in mixed])
+        assert not np.array_equal(before, after)
+        assert np.array_equal(np.sort(before.ravel()), np.sort(after.ravel())), series.key
+
+
+def test_less_of_the_past_is_seen_and_the_model_stays(people, model):
+    column = COLUMNS[0]
+    whole, none = (answers(m, people, [column])[column.name] for m in (model, seeing(model, 0)))
+    assert model.config.slots == 4 and not np.allclose(whole.said, none.said)
+    first = [n for n, at in enumerate(whole.at) if at.endswith("/0")]
+    assert np.allclose(whole.said[first], none.said[first], atol=1e-5)
+
+
+def test_the_gate_is_beside_what_removal_costs(people, model):
+    column = next(one for one in COLUMNS if one.task == "gaze-estimation")
+    whole = answers(model, people, [column])[column.name]
+    total = np.sum(list(whole.gate.values()), 0)
+    assert np.allclose(total, 1.0, atol=1e-4)
+    lost = {m: answers(model, without(people, m), [column]) for m in ("gaze", "depth", "imu")}
+    told = gate(column, whole, lost, Calibration())
+    assert set(told["modalities"]) == {"gaze", "depth", "imu"} and told["pairs"] == 6
+    same = gate(column, whole, {m: {column.name: whole} for m in lost}, Calibration())
+    assert all(one["removal"] == 0 for one in same["modalities"].values())
+
+
+def test_hand_made_statistics_learn_what_a_forest_can(people):
+    column = next(one for one in COLUMNS if one.task == "touch-contact")
+    said = fitted(column, people, people, seed=0)
+    assert isinstance(said, Said)
+    assert np.mean(list(by_person(column, said, Calibration()).values())) > 0.8  # of the people that it learned from
+    gaze = next(one for one in COLUMNS if one.task == "gaze-estimation")
+    own = by_person(gaze, fitted(gaze, people, people, seed=0), Calibration())
+    always = constant(
+        gaze, people, answers(SensorModel(base(SMOKE, (gaze,), SENSES, 0).model).eval(), people, [gaze])[gaze.name]
+    )
+    assert np.mean(list(own.values())) < np.mean(list(always.values()))

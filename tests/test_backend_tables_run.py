@@ -1,0 +1,180 @@
+"""`backend eval --tables`, small: every cell once, resumed where it stopped, and a page that says what was measured."""
+
+import io
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from backend.cli import app
+from backend.train.state import saved_steps
+from backend.train.tables import cells, rows
+from backend.train.tables.cells import RESULT
+from backend.train.tables.command import PAGE, REPORT, measure_tables, parts
+from backend.train.tables.declared import IOT_LM, MULTI, MULTI_MT, STAGE_1, TABLES, UNIMODAL, declare
+from backend.train.tables.plan import minutes
+from backend.train.tables.rows import FULL, SMOKE
+from broker.errors import ConfigError
+from tests.small_llms import write_llm
+
+QUIET = Console(file=io.StringIO())
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """All tables of the simulator at the smallest size."""
+    out = tmp_path_factory.mktemp("tables")
+    llms = [Path(write_llm(out / name, seed=n)) for n, name in enumerate(("tiny", "small"))]
+    return out, measure_tables(out, None, QUIET, smoke=True, llms=llms, publish=out / "kept")
+
+
+def test_every_table_has_a_figure_for_every_task(done):
+    _, report = done
+    assert report["cells"]["done"] == report["cells"]["of"] and not report["not_done"]
+    for table in ("1", "2", "3"):
+        for row, columns in report["tables"][table]["simulator"].items():
+            assert len(columns) == 4, (table, row)
+            assert all(one["people"] == 2 for one in columns.values())
+    assert {"always the same answer", "shuffled sensors"} <= report["tables"]["1"]["simulator"].keys()
+    assert len(report["tables"]["4"]["simulator"][f"{MULTI_MT}, 0 shots"]) == 2
+    assert {"tiny", "small"} == report["tables"]["5"]["simulator"].keys()
+    first = report["tables"]["1"]["simulator"][IOT_LM]["gaze-estimation@synthetic_touch"]
+    assert first["learned"] < first["parameters"]
+    assert report["tables"]["1"]["simulator"][MULTI]["gaze-estimation@synthetic_touch"]["reference"]["row"] == IOT_LM
+    disturbed = report["disturbances"]["simulator"][MULTI_MT]
+    assert {"none", "noise 0.3", "context 0 s", "main sense 1 s late", "without imu"} <= disturbed.keys()
+    assert report["gate"]["simulator"][MULTI_MT]["gaze-estimation@synthetic_touch"]["pairs"] == 8
+    assert report["tables"]["1"]["simulator"][UNIMODAL]["gaze-estimation@synthetic_touch"]["paper"] == 2.26
+    assert {"before", "after"} <= report["calibration"]["simulator"][MULTI]["touch-contact@synthetic_touch"].keys()
+
+
+def test_the_page_holds_every_row_and_the_papers_numbers_beside(done):
+    out, report = done
+    text = (out / PAGE).read_text()
+    for row in report["tables"]["1"]["simulator"]:
+        assert f"| {row} |" in text
+    assert "| IoT-LM | 0.95 | 11.5 | 99.6 | 3.24 | 94.6 | 93.8 | 89.2 | 16.3 |" in text
+    assert "nothing here claims them" in text
+    for line in text.splitlines():
+        if line.startswith("!["):
+            assert (out / line.partition("](")[2].rstrip(")")).stat().st_size < 150_000
+    assert json.loads((out / REPORT).read_text()) == json.loads(json.dumps(report))
+
+
+def test_what_is_worth_keeping_is_copied_without_cells(done):
+    out, _ = done
+    kept = {path.name for path in (out / "kept").iterdir()}
+    assert {"results", PAGE, "tables-1-simulator.png"} <= kept and "cells" not in kept
+    assert (out / "kept" / "results" / REPORT).read_text() == (out / REPORT).read_text()
+
+
+def test_what_is_done_is_not_done_again_and_what_is_lost_is(done, monkeypatch):
+    out, report = done
+    asked = []
+    monkeypatch.setitem(cells.KINDS, "train", lambda cell, work, tell: asked.append(cell.title) or {"columns": {}})
+    llms = [out / "tiny", out / "small"]
+    again = measure_tables(out, None, QUIET, smoke=True, llms=llms)
+    assert not asked and again["tables"] == report["tables"]
+    lost = next(out.glob(f"cells/3/*/simulator/*/0/{RESULT}"))
+    kept = lost.read_text()
+    lost.unlink()
+    measure_tables(out, None, QUIET, smoke=True, only="3")
+    assert len(asked) == 1 and asked[0].startswith("table 3, ")
+    lost.write_text(kept)
+
+
+def test_an_interrupted_training_goes_on_to_the_same_result(done, tmp_path):
+    out, _ = done
+    whole = declare(SMOKE, ["simulator"], ["1"], [])
+    cell = next(c for c in whole.cells.values() if c.row == UNIMODAL and c.config.model.modalities == ("gaze",))
+    work = cells.Work(tmp_path, cells.People(out / "data", SMOKE.amount, None))
+    with pytest.raises(KeyboardInterrupt):
+        cells.do(cell, work, lambda line: os.kill(os.getpid(), signal.SIGINT))
+    assert cell.result(tmp_path) is None and saved_steps(cell.folder(tmp_path)) == 1
+    steps = []
+    found = cells.do(cell, work, lambda line: steps.append(line["step"]))
+    assert steps == [2] and found["columns"] == cell.result(out)["columns"]
+
+
+def test_rows_that_tables_share_are_one_cell():
+    whole = declare(FULL, ["simulator"], ["1", "2", "3"], [])
+    at = {(p.table, p.row, p.column.name, p.cell.seed): p.cell for p in whole.places}
+    for (table, row, column, seed), cell in at.items():
+        if (table, row) == ("2", "single"):
+            assert cell is at["1", UNIMODAL, column, seed]
+        if (table, row) in (("2", "all"), ("3", "single")):
+            assert cell is at["1", MULTI, column, seed]
+        if (table, row) == ("3", "all"):
+            assert cell.row == STAGE_1
+    assert len({cell.digest for cell in at.values()}) == len({id(cell) for cell in at.values()})
+
+
+def test_the_multitask_row_has_the_steps_of_both_stages():
+    whole = declare(FULL, ["simulator"], ["1", "3"], [])
+    cell = next(c for c in whole.cells.values() if c.row == MULTI_MT)
+    first = next(c for c in whole.cells.values() if c.row == STAGE_1)
+    assert cell.config.steps == first.config.steps + 3 * FULL.second
+
+
+def test_a_cell_of_other_settings_has_another_digest():
+    whole = declare(FULL, ["simulator"], ["1"], [])
+    longer = declare(replace(FULL, steps=FULL.steps + 1), ["simulator"], ["1"], [])
+    trained = {c.digest for c in whole.cells.values() if c.kind == "train"}
+    assert not trained & {c.digest for c in longer.cells.values() if c.kind == "train"}
+    assert {c.digest for c in whole.cells.values() if c.kind == "prepare"} <= longer.cells.keys()
+
+
+def test_everything_fits_two_hours_of_two_cores():
+    whole = declare(FULL, ["simulator", "real"], TABLES, [])
+    assert sum(map(minutes, whole.cells.values())) < 240
+
+
+def test_cells_come_after_what_they_need():
+    whole = declare(FULL, ["simulator", "real"], TABLES, [])
+    place = {digest: n for n, digest in enumerate(whole.cells)}
+    for digest, cell in whole.cells.items():
+        needed = whole.needs(cell)
+        assert all(place[one.digest] < place[digest] for one in needed)
+        assert cell.kind == "prepare" or any(one.kind == "prepare" for one in needed)
+
+
+def test_folders_of_cells_are_their_own():
+    whole = declare(FULL, ["simulator", "real"], TABLES, [])
+    folders = [cell.folder(Path("out")) for cell in whole.cells.values()]
+    assert len(set(folders)) == len(folders)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--tables"], "--out"),
+        (["--tables", "--out", "x", "--only", "9"], "choose among 1, 2, 3"),
+        (["--tables", "--out", "x", "--worlds", "moon"], "choose among simulator, real"),
+        (["--tables", "--out", "x", "--worlds", "real"], "--data"),
+        (["--tables", "--out", "x", "--dataset", "esc10"], "--dataset: measures a checkpoint"),
+        (["--out", "x"], "--out: goes with --tables"),
+        ([], "--dataset and --root"),
+    ],
+)
+def test_what_does_not_go_together_is_told_in_one_line(flags, said):
+    done = CliRunner().invoke(app, ["eval", *flags])
+    assert isinstance(done.exception, ConfigError) and said in str(done.exception)
+    assert "\n" not in str(done.exception)
+
+
+def test_a_plan_does_nothing(tmp_path):
+    heard = io.StringIO()
+    measure_tables(tmp_path / "a", None, Console(file=heard, width=120), only="1", planned=True)
+    assert "core-minutes left" in heard.getvalue() and not (tmp_path / "a").exists()
+
+
+def test_lists_keep_the_order_of_what_there_is():
+    assert parts("--only", "D,1", TABLES) == ["1", "D"]
+    with pytest.raises(ConfigError, match="names nothing"):
+        parts("--only", " , ", TABLES)
+    assert rows.FOLDS == 3
