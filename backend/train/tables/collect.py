@@ -73,9 +73,9 @@ def collect(declared: Declared, out: Path, failed: Mapping[str, str]) -> dict[st
             if place.table == "1" and place.row == MULTI_MT and floor in found:
                 _note(people, ("1", place.world, row, place.column.name), found[floor], seed)
         one = about.setdefault((place.table, place.world, place.row, place.column.name), {})
-        for key in ("parameters", "learned", "steps"):
-            if key in result:
-                one[key] = result[key]
+        for fact in ("parameters", "learned", "steps"):
+            if fact in result:
+                one[fact] = result[fact]
         if found.get("ece"):
             one.setdefault("ece", []).append(found["ece"])
     took = [result["minutes"] for result in results.values() if result]

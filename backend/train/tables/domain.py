@@ -34,12 +34,13 @@ Floats = NDArray[np.float32]
 def statistics(series: Series, slot: int) -> list[float]:
     """Facts and statistics of one window."""
     x = series.values[slot].astype(np.float32) * np.float32(series.scale)
-    stream = Stream(series.name, series.modality, series.placement, size=x.shape[-3:-1] if x.ndim > 2 else ())
+    size = (x.shape[-3], x.shape[-2]) if x.ndim > 2 else (0, 0)
+    stream = Stream(series.name, series.modality, series.placement, size=size)
     told = list(facts(Window(stream, 0, series.rate, x, float(series.quality[slot]))).values())
     if x.ndim > 2:
         frame = x[-1] if x.ndim == 4 else x
         return [*told, *resize(frame, (BLOCKS, BLOCKS)).ravel().tolist()]
-    spread = np.concatenate([x.mean(0), x.std(0), x.min(0), x.max(0)])
+    spread = np.concatenate([x.mean(0), x.std(0), x.min(0), x.max(0), x[-1]])  # the newest is what is asked about
     return [*told, *spread.tolist(), *_bands(x[:, 0]).tolist()]
 
 

@@ -20,7 +20,7 @@ from backend.tasks import TASKS, Classification
 from backend.train.batch import Crop, crop
 from backend.train.config import TrainConfig
 from backend.train.loop import run_steps
-from backend.train.run import take_out_weights
+from backend.train.run import put_in_weights, take_out_weights
 from backend.train.source import Mixture
 from backend.train.state import STATE, load_state, new_state
 
@@ -52,7 +52,7 @@ class Cuts(Mixture):
         crops = []
         for i in rng.choice(len(names), count, p=list(self.shares.values())):
             of = self.sequences[names[i]]
-            crops.append(crop(of[rng.integers(len(of))], self.config.slots, rng))
+            crops.append(crop(of[int(rng.integers(len(of)))], self.config.slots, rng))
         return crops
 
 
@@ -97,9 +97,12 @@ def learn(
     """
     torch.set_num_threads(1)
     weights = label_weights(sequences, config)
-    if config.start:  # what weights had added was taken out, and a few steps do not bring it back
+    if config.start and "heads" not in config.frees:
         weights = {task: torch.ones_like(weight_N) for task, weight_N in weights.items()}
-    state = load_state(config, folder) if (folder / STATE).is_file() else new_state(config)
+    begun = (folder / STATE).is_file()
+    state = load_state(config, folder) if begun else new_state(config)
+    if config.start and not begun:
+        put_in_weights(state, weights)
     began = time.monotonic() - state.seconds
     if not state.done(config) and not run_steps(state, Cuts(sequences, config), weights, config, folder, report):
         raise KeyboardInterrupt

@@ -61,7 +61,8 @@ def answers(model: SensorModel, sequences: Iterable[Sequence], columns: Many[Col
 
     All columns are of the set that the sequences are of. Streams that hold a column's answer are left out for it.
     """
-    config, every, found = model.config, list(sequences), {}
+    config, every = model.config, list(sequences)
+    found: dict[str, Said] = {}
     for hidden in {TASKS[one.task].given_by & set(config.modalities) for one in columns}:
         mine = [one for one in columns if TASKS[one.task].given_by & set(config.modalities) == hidden]
         senses = [m for m in config.modalities if m not in hidden]
@@ -140,8 +141,11 @@ def _over(
 
 
 def _joined(pieces: Many[Said]) -> Said:
-    arrays = (np.concatenate([getattr(one, k) for one in pieces]) for k in ("said", "true", "person", "at"))
-    return Said(*arrays, {m: np.concatenate([one.gate[m] for one in pieces]) for m in pieces[0].gate})
+    def whole(name: str) -> NDArray[Any]:
+        return np.concatenate([getattr(one, name) for one in pieces])
+
+    gate = {m: np.concatenate([one.gate[m] for one in pieces]) for m in pieces[0].gate}
+    return Said(whole("said"), whole("true"), whole("person"), whole("at"), gate)
 
 
 def probabilities(said: Said, temperature: float) -> Floats:

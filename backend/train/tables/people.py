@@ -147,7 +147,7 @@ def other_device(one: Sequence) -> Sequence:
     The phone's inertial axes are a quarter turn about z off, the gaze tracker is not calibrated (0.8 of the way, 0.1
     off), the panel has half as many cells each way, and pictures are darker by a third.
     """
-    return replace(one, series=tuple(VARIANTS.get(s.modality, lambda s: s)(s) for s in one.series))
+    return replace(one, series=tuple(VARIANTS[s.modality](s) if s.modality in VARIANTS else s for s in one.series))
 
 
 def _turned(one: Series) -> Series:
@@ -156,7 +156,7 @@ def _turned(one: Series) -> Series:
 
 
 def _uncalibrated(one: Series) -> Series:
-    return replace(one, values=(one.values * np.float32(0.8) + np.float32(0.1)).astype(one.values.dtype))
+    return replace(one, values=(one.values.astype(np.float32) * 0.8 + 0.1).astype(one.values.dtype))
 
 
 def _coarser(one: Series) -> Series:
@@ -167,7 +167,7 @@ def _coarser(one: Series) -> Series:
 
 
 def _darker(one: Series) -> Series:
-    return replace(one, values=(one.values * np.float32(2 / 3)).astype(one.values.dtype))
+    return replace(one, values=(one.values.astype(np.float32) * 2 / 3).astype(one.values.dtype))
 
 
 VARIANTS: dict[str, Callable[[Series], Series]] = {

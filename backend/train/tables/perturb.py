@@ -37,7 +37,7 @@ def noisy(sequences: Many[Sequence], share: float, seed: int) -> list[Sequence]:
         noise = rng.standard_normal(one.values.shape, np.float32) * np.float32(share) * deviations[_kind(one)]
         x = one.values.astype(np.float32) + noise.astype(np.float32)
         if np.issubdtype(one.values.dtype, np.integer):
-            bounds = np.iinfo(one.values.dtype)
+            bounds = np.iinfo(str(one.values.dtype))
             x = np.clip(np.rint(x), bounds.min, bounds.max)
         return replace(one, values=x.astype(one.values.dtype))
 

@@ -33,7 +33,7 @@ KEPT = 0.75
 """Share of streams that modality dropout leaves."""
 READ_S = {"synthetic": 2.2, "synthetic_touch": 1.7, "synthetic_drive": 1.6, "utd_mhad": 60.0, "capfingerid": 60.0}
 """Of a simulated person, or a recorded set."""
-PARAMETER_US = 0.35e-3
+PARAMETER_US = 0.12e-3
 """Of one parameter of a language model for one token, learning."""
 BEGIN_S = 2.0
 """Of building a model and reading windows."""
@@ -47,7 +47,7 @@ def minutes(cell: Cell) -> float:
 def _seconds(cell: Cell) -> float:
     options = cell.options or {}
     if cell.kind == "prepare":
-        return READ_S.get(options["dataset"], 20.0) * (options["last"] - options["first"])
+        return READ_S.get(options["dataset"], 20.0) * float(options["last"] - options["first"])
     config = cell.config or (cell.base.config if cell.base else None)
     assert config is not None
     measuring = BEGIN_S + _measuring(cell, config)
@@ -99,11 +99,11 @@ def parameters(architecture: dict[str, object]) -> float:
 
 def step_ms(config: TrainConfig, sets: Iterable[str]) -> float:
     """Milliseconds of one step of training."""
-    each = []
+    each, slots = [], config.crops * config.slots
     for name in sets:
         streams = _streams(config, name)
         mean = sum(streams) / max(len(streams), 1)
         kept = 1.0 + (min(len(streams), config.drop.most) - 1) * KEPT
-        each.append(mean * kept + _decision_ms(config, kept))
+        each.append(slots * mean * kept + (config.decisions or slots) * _decision_ms(config, kept))
     mean = sum(each) / max(len(each), 1)
-    return config.crops * config.slots * mean + STEP_MS + SENSE_MS * len(config.model.modalities)
+    return mean + STEP_MS + SENSE_MS * len(config.model.modalities)

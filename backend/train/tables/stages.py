@@ -18,6 +18,10 @@ from backend.train.config import TrainConfig
 from backend.train.tables.rows import Size
 
 
+TEXTS = 4
+"""Answers in words that a step of stage 2 asks for."""
+
+
 def lacking(llms: Many[Path]) -> str:
     """Why there are no rows with a language model; empty where there are."""
     return "" if llms else "no language model is named; give --llm DIR"
@@ -46,7 +50,9 @@ def _about(llm: str) -> LanguageConfig:
 def instructed(config: TrainConfig, size: Size, sets: int, llm: Path, **how: str) -> TrainConfig:
     """Stage 2 of a model of stage 1: its encoders stay, adapter, heads and conditioning learn."""
     told = spoken(config, llm, **how)
-    return replace(told, steps=size.second * sets, learning_rate=1e-3, frees=("adapter", "heads", "language"))
+    told = replace(told, texts=TEXTS, text_weight=0.5, frees=("adapter", "heads", "language"))
+    told = replace(told, decisions=size.crops * size.slots // 2)
+    return replace(told, steps=size.second * sets, learning_rate=1e-3)
 
 
 def adapter(config: TrainConfig, size: Size, llm: Path) -> TrainConfig:
