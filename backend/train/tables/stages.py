@@ -17,7 +17,6 @@ from backend.train.batch import DropConfig
 from backend.train.config import TrainConfig
 from backend.train.tables.rows import Size
 
-
 TEXTS = 4
 """Answers in words that a step of stage 2 asks for."""
 
