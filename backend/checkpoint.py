@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from backend.model.language import TOKENIZER, read_tokenizer, tokenizer_digest
+from backend.model.llms import TOKENIZER, read_tokenizer, tokenizer_digest
 from backend.model.sensorlm import ModelConfig, SensorModel
 from broker.errors import CheckpointError
 
@@ -96,8 +97,10 @@ def _halved(value: Tensor) -> Tensor:
 def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
     """Write both files into `folder`, each complete or not at all, and the tokenizer of a language model beside."""
     folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder / TOKENIZER, ignore_errors=True)  # of what was there before, nothing is to be mixed in
     if (tokenizer := checkpoint.tokenizer) is not None:
-        tokenizer.save_pretrained(folder / TOKENIZER)
+        tokenizer.save_pretrained(folder / f"{TOKENIZER}.part")
+        (folder / f"{TOKENIZER}.part").replace(folder / TOKENIZER)
     config = {
         **checkpoint.settings(),
         "encoders": checkpoint.encoders,
@@ -145,7 +148,7 @@ def load_checkpoint(where: Path | str | None = None, llm: str | None = None) -> 
         config["digest"] = ""
     model = SensorModel(about if llm in (None, ALONE) else _placed(about, llm, folder))
     if model.language is not None and model.language.config.kept:
-        model.language.tokenizer = read_tokenizer(str(folder / TOKENIZER))
+        model.language.tokenizer = read_tokenizer(str(folder / TOKENIZER), here=True)
     try:
         lacking, strange = model.load_state_dict(weights, strict=False)
     except RuntimeError as error:
@@ -161,6 +164,18 @@ def load_checkpoint(where: Path | str | None = None, llm: str | None = None) -> 
     if config["digest"] and checkpoint.digest != config["digest"]:
         raise _changed(folder)
     return checkpoint
+
+
+def learned_from(where: Path | str) -> dict[str, set[str]]:
+    """By data set, the people that a checkpoint, or one that it started from, has learned from."""
+    try:
+        record = json.loads((Path(where) / "config.json").read_text())["training"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}  # whoever loads it says what is wrong
+    found = {name: set(people) for name, people in record.get("start", {}).get("people", {}).items()}
+    for name, roles in record.get("people", {}).items():
+        found[name] = found.get(name, set()) | set(roles["train"])
+    return found
 
 
 def _changed(folder: Path) -> CheckpointError:

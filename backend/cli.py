@@ -16,6 +16,7 @@ from backend.serve.command import serve
 from backend.train.command import train
 from broker.command import new_app, run
 
+LLM = "where the checkpoint's language model lies; none: without it"
 app = new_app("Train, measure and serve the sensor model.")
 app.command()(serve)
 app.command()(demo)
@@ -41,7 +42,7 @@ def evaluate(
     only: Annotated[str, typer.Option(help="--tables: of 1, 2, 3, 4, 5, D, ablations; with commas")] = "",
     worlds: Annotated[str, typer.Option(help="--tables: of simulator, real; with commas")] = "",
     llm: Annotated[
-        list[Path] | None, typer.Option(help="--tables: a language model's folder; again for Table 5's sizes")
+        list[Path] | None, typer.Option(help=f"{LLM}; --tables: a language model, again for Table 5's sizes")
     ] = None,
     plan: Annotated[bool, typer.Option("--plan", help="--tables: tell cells and minutes, and do nothing")] = False,
     publish: Annotated[
@@ -56,7 +57,7 @@ def evaluate(
     alone = {"--dataset": dataset, "--root": root, "--json": json_path, "--checkpoint": checkpoint}
     of_tables = {
         "--data": data, "--out": out, "--smoke": smoke, "--jobs": jobs > 1, "--only": only, "--worlds": worlds,
-        "--llm": llm, "--plan": plan, "--publish": publish,
+        "--llm twice": llm and len(llm) > 1, "--plan": plan, "--publish": publish,
     }  # fmt: skip
     for name, value in (alone if tables else of_tables).items():
         if value:
@@ -81,7 +82,7 @@ def evaluate(
 
     if dataset is None or root is None:
         raise ConfigError("eval: name --dataset and --root, to measure a checkpoint; or --tables and --out")
-    report = examine(dataset, root, load_checkpoint(checkpoint), console)
+    report = examine(dataset, root, load_checkpoint(checkpoint, str(llm[0]) if llm else None), console)
     if json_path:
         json_path.parent.mkdir(parents=True, exist_ok=True)
         json_path.write_text(json.dumps(report, indent=1) + "\n")
@@ -94,6 +95,7 @@ def evaluate(
 @app.command()
 def info(
     checkpoint: Annotated[Path | None, typer.Argument(help="folder of a checkpoint; default: the bundled")] = None,
+    llm: Annotated[str | None, typer.Option(help=LLM)] = None,
 ) -> None:
     """Show what a checkpoint decides, with which labels and thresholds, and what it learned from."""
     from rich.console import Console
@@ -101,7 +103,7 @@ def info(
     from backend.checkpoint import load_checkpoint
     from backend.info import show
 
-    show(load_checkpoint(checkpoint), Console())
+    show(load_checkpoint(checkpoint, llm), Console())
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ with a dot (`--set augment.tilt=0.1`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -331,6 +332,7 @@ def instructed(config: TrainConfig, start: str, language: LanguageConfig) -> Tra
         model=replace(config.model, language=language),
         frees=("adapter", "heads", "language"),
         steps=max(1, config.steps // 4),
+        epochs=math.ceil(config.epochs / 4),
         learning_rate=config.learning_rate / 4,
         auxiliary=0.0,  # the unimodal heads are there for the encoders' sake
         texts=12,

@@ -187,7 +187,7 @@ def test_a_kept_model_needs_its_folder_no_more_and_another_model_is_refused(tmp_
 
 
 def test_what_cannot_be_is_said(tmp_path):
-    with pytest.raises(ValueError, match="set kept=true"):
+    with pytest.raises(ValueError, match="use --keep"):
         LanguageConfig("x", tuning="full")
     with pytest.raises(CheckpointError, match="language model nowhere: cannot be read"):
         resolved(LanguageConfig("nowhere"))

@@ -19,7 +19,7 @@ from backend.data.wording import Wordings
 from backend.train import language
 from backend.train.language import (
     SIZES,
-    LanguageConfig,
+    TextConfig,
     load_state,
     new_state,
     run_steps,
@@ -31,7 +31,7 @@ from backend.train.language_measure import exact
 from backend.train.language_text import TextBatch, Written, batch, messages, pack, train_tokenizer, write
 from broker.errors import CheckpointError, ConfigError
 
-SMALL = LanguageConfig(
+SMALL = TextConfig(
     hidden=16, inner=16, layers=1, heads=2, vocabulary=320, documents=100, steps=10, rows=4, length=64, measured=2,
     save_every=4,
 )  # fmt: skip

@@ -16,6 +16,7 @@ from backend.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from backend.cli import app
 from backend.data.recorded import read_taken
 from backend.info import show
+from backend.model.language import LanguageConfig, resolved
 from backend.model.sensorlm import ModelConfig, Predictor, SensorModel
 from backend.serve.config import load
 from backend.serve.pipeline import Pipeline
@@ -30,6 +31,7 @@ from broker.memory import MemoryBroker, MemoryLink
 from broker.messages import Frame, encode_frame
 from edge.recording import FrameWriter
 from tests.serving import HOP, T0, Device, new_metrics, small_checkpoint
+from tests.small_llms import write_llm
 from tests.small_runs import ACTIVITY, EVENT, QUIET, TINY
 
 STIR, POLISH = 2.0, 9.0  # Hz
@@ -212,3 +214,18 @@ def test_a_task_that_sensors_cannot_tell_says_what_it_asks_for(tmp_path):
         task_for(predictor, taken, "gesture-classification")
     with pytest.raises(ConfigError, match="no task of this checkpoint"):
         task_for(predictor, taken, "gaze-estimation")
+
+
+def test_a_checkpoint_with_a_language_model_of_its_own_is_taught_too(tmp_path):
+    recorded(tmp_path / "mine")
+    base = small_checkpoint()
+    language = resolved(LanguageConfig(write_llm(tmp_path / "llm"), kept=True))
+    model = SensorModel(replace(base.model.config, language=language), begin=True).eval()
+    model.load_state_dict(base.model.state_dict(), strict=False)
+    model.settle()
+    record = {"people": {"nothing-simulated": {"train": [], "validation": [], "test": []}}}
+    save_checkpoint(Checkpoint(model, record=record), tmp_path / "base")
+    adapt(Order(tmp_path / "mine", tmp_path / "out", tmp_path / "base", ACTIVITY, (), {}, False), QUIET)
+    taught = load_checkpoint(tmp_path / "out")
+    assert {"stirring", "polishing"} <= set(taught.model.tasks[ACTIVITY].outputs)
+    assert taught.model.language.tokens("Who?") == model.language.tokens("Who?")

@@ -8,13 +8,10 @@ before. Nothing here knows of labels, losses or words.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import pydantic.dataclasses
@@ -24,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from backend.choices import CHECKED, Count, Share
+from backend.model.llms import architecture, decoder, embedding, fingerprint, new_llm, read_llm, read_tokenizer
 from broker.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -31,8 +29,6 @@ if TYPE_CHECKING:
 
 SOFT_TOKENS = 32
 """The most that a language model is given of the sensors."""
-TOKENIZER = "tokenizer"
-"""Where a checkpoint keeps the tokenizer of a language model that it keeps."""
 
 
 @pydantic.dataclasses.dataclass(config=CHECKED, frozen=True)
@@ -59,7 +55,7 @@ class LanguageConfig:
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.tuning == "full" and not self.kept:
-            raise ValueError("tuning is full and kept false: weights that are trained have to be kept; set kept=true")
+            raise ValueError("tuning is full and kept false: weights that are trained have to be kept; use --keep")
         return self
 
 
@@ -71,9 +67,8 @@ def resolved(config: LanguageConfig) -> LanguageConfig:
     """
     if config.architecture:
         return config
-    found = _read(config.llm)
-    about = json.loads(json.dumps(found.config.to_diff_dict(), default=str))
-    return replace(config, architecture=about, fingerprint=_fingerprint(found))
+    found = read_llm(config.llm)
+    return replace(config, architecture=architecture(found), fingerprint=fingerprint(found))
 
 
 class LanguageModel(nn.Module):
@@ -93,16 +88,16 @@ class LanguageModel(nn.Module):
     def __init__(self, config: LanguageConfig, dim: int, tasks: int, *, begin: bool = False) -> None:
         super().__init__()
         self.config = config
-        self.llm = _new(config) if config.kept and not begin else _read(config.llm)
-        if not config.kept and config.fingerprint not in ("", _fingerprint(self.llm)):
+        self.llm = new_llm(config.architecture) if config.kept and not begin else read_llm(config.llm)
+        if not config.kept and config.fingerprint not in ("", fingerprint(self.llm)):
             raise CheckpointError(
                 f"language model {config.llm}: is another than the one that was conditioned ({type(self.llm).__name__} "
                 "or its weights differ); give that one, or train stage 2 on this"
             )
         self.tokenizer: PreTrainedTokenizerBase | None = None
-        width = self.llm.config.hidden_size
-        embedding = _embedding(self.llm).weight.detach()
-        size = float(embedding.float().square().mean().sqrt()) or 1.0
+        width = self.llm.config.get_text_config().hidden_size
+        words = embedding(self.llm).weight.detach()
+        size = float(words.float().square().mean().sqrt()) or 1.0
         self.soft = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, width))
         self.about = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, width))
         for projection in (self.soft, self.about):
@@ -114,10 +109,13 @@ class LanguageModel(nn.Module):
         self.llm.requires_grad_(config.tuning == "full")
         if config.tuning == "lora":
             _with_lora(self.llm, config.rank)
+        for weight in self.llm.parameters():
+            if weight.requires_grad:  # steps and averages are lost in less than single precision
+                weight.data = weight.data.float()
         self.gates = nn.ModuleList()
         if config.conditioning == "gated":
             for layer in _layers(self.llm)[-config.top :]:
-                gate = GatedAttention(width, self.llm.config.num_attention_heads)
+                gate = GatedAttention(width, self.llm.config.get_text_config().num_attention_heads)
                 layer.self_attn.register_forward_hook(gate.added, with_kwargs=True)
                 self.gates.append(gate)
         self.register_state_dict_post_hook(_leave_out)  # type: ignore[no-untyped-call]
@@ -141,7 +139,7 @@ class LanguageModel(nn.Module):
             dtype = self.llm.dtype
             bias_LL = torch.zeros(sees_LL.shape, dtype=dtype, device=x_BLh.device)
             bias_LL = bias_LL.masked_fill(~sees_LL, torch.finfo(dtype).min)
-            hidden_BLh = _decoder(self.llm)(
+            hidden_BLh = decoder(self.llm)(
                 inputs_embeds=x_BLh.to(dtype),
                 attention_mask=bias_LL.expand(len(x_BLh), 1, -1, -1),
                 position_ids=position_1L.expand(len(x_BLh), -1),
@@ -167,7 +165,9 @@ class LanguageModel(nn.Module):
         label_BL = pad_sequence(labels, batch_first=True, padding_value=-100)
         there_BL = pad_sequence([torch.ones(len(row), device=row.device, dtype=torch.long) for row in rows], True)
         with self._sensed(soft_BQh):
-            logits_BLv = self.llm(inputs_embeds=x_BLh, attention_mask=there_BL, use_cache=False).logits
+            logits_BLv = self.llm(
+                inputs_embeds=x_BLh.to(self.llm.dtype), attention_mask=there_BL, use_cache=False
+            ).logits
         wanted = label_BL[:, 1:]
         return nn.functional.cross_entropy(
             logits_BLv[:, :-1].float().flatten(0, 1), wanted.flatten(), ignore_index=-100
@@ -191,9 +191,14 @@ class LanguageModel(nn.Module):
         end = self._end()
         with self._sensed(soft_BQh):
             said_BL = cast(Any, self.llm).generate(
-                inputs_embeds=x_BLh, attention_mask=there_BL, do_sample=False, max_new_tokens=most, use_cache=cached,
-                eos_token_id=end, pad_token_id=end,
-            )  # fmt: skip
+                inputs_embeds=x_BLh.to(self.llm.dtype),
+                attention_mask=there_BL,
+                do_sample=False,
+                max_new_tokens=most,
+                use_cache=cached,
+                eos_token_id=end,
+                pad_token_id=end,
+            )
         return [_until(row, end) for row in said_BL.tolist()]
 
     @property
@@ -257,11 +262,15 @@ class LanguageModel(nn.Module):
         return torch.cat([bos_1h.expand(len(soft_BQh), 1, -1).to(soft_BQh.dtype), soft_BQh], 1)
 
     def _embedded(self, words_L: Tensor) -> Tensor:
-        embedded_Lh: Tensor = _embedding(self.llm)(words_L)
+        embedded_Lh: Tensor = embedding(self.llm)(words_L).to(self.task.dtype)
         return embedded_Lh
 
     def _end(self) -> int:
         end = self.llm.config.eos_token_id
+        if end is None:
+            raise CheckpointError(
+                f"language model {type(self.llm).__name__}: has no token that ends a text; take another"
+            )
         return int(end[0] if isinstance(end, list) else end)
 
     @contextmanager
@@ -311,22 +320,6 @@ class GatedAttention(nn.Module):
         return output + more_BLh
 
 
-def read_tokenizer(llm: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of a folder or of a hub's name; raises CheckpointError where there is none."""
-    from transformers import AutoTokenizer
-
-    try:
-        return cast("PreTrainedTokenizerBase", AutoTokenizer.from_pretrained(llm))
-    except (OSError, ValueError) as error:
-        raise _absent(llm, error) from None
-
-
-def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
-    """sha256 hex of what a tokenizer does: its vocabulary and its template."""
-    about = {"vocabulary": tokenizer.get_vocab(), "template": tokenizer.chat_template}
-    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-
-
 def _leave_out(module: nn.Module, state: dict[str, Any], prefix: str, _: Any) -> None:
     """A hook of `state_dict`: what is read from elsewhere is not kept, and what is tied is kept once."""
     assert isinstance(module, LanguageModel)
@@ -350,58 +343,13 @@ def _until(tokens: list[int], end: int) -> list[int]:
     return tokens[: tokens.index(end)] if end in tokens else tokens
 
 
-def _decoder(llm: PreTrainedModel) -> nn.Module:
-    """Everything but the last layer, which makes words of it."""
-    return cast(nn.Module, llm.get_decoder())
-
-
-def _embedding(llm: PreTrainedModel) -> nn.Embedding:
-    return cast(nn.Embedding, llm.get_input_embeddings())
-
-
 def _layers(llm: PreTrainedModel) -> list[Any]:
-    layers = getattr(_decoder(llm), "layers", None)
+    layers = getattr(decoder(llm), "layers", None)
     if layers is None or not hasattr(layers[0], "self_attn"):
         raise CheckpointError(
             f"language model {type(llm).__name__}: has no layers with self_attn to be gated; use conditioning soft"
         )
     return list(layers)
-
-
-def _new(config: LanguageConfig) -> PreTrainedModel:
-    """A model of the architecture, in evaluation mode; its weights are about to be loaded."""
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    about = {key: value for key, value in config.architecture.items() if key != "transformers_version"}
-    with torch.random.fork_rng(devices=[]):  # what is random of it is overwritten, and the caller's seed is its own
-        built = AutoModelForCausalLM.from_config(AutoConfig.for_model(**about), dtype=torch.float32)
-    return cast("PreTrainedModel", built.eval())
-
-
-def _read(llm: str) -> PreTrainedModel:
-    from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    try:
-        found = AutoModelForCausalLM.from_pretrained(llm, dtype="auto" if torch.cuda.is_available() else torch.float32)
-    except (OSError, ValueError) as error:
-        raise _absent(llm, error) from None
-    found.eval()
-    return cast("PreTrainedModel", found)
-
-
-def _fingerprint(llm: PreTrainedModel) -> str:
-    words = _embedding(llm).weight.detach().cpu().float().contiguous()
-    return hashlib.sha256(words.numpy().tobytes()).hexdigest()
-
-
-def _absent(llm: str, error: Exception) -> CheckpointError:
-    there = "" if Path(llm).exists() else "no folder here has that name, and no hub gave it; "
-    return CheckpointError(
-        f"language model {llm}: cannot be read: {there}{str(error).splitlines()[0] if str(error) else error!r}; "
-        "give the folder of a transformers model (`backend train language` makes one), or a hub's name"
-    )
 
 
 def _with_lora(llm: PreTrainedModel, rank: int) -> None:

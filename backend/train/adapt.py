@@ -229,6 +229,8 @@ def taught(old: Checkpoint, config: ModelConfig, task: str, weight: Tensor, bias
     own = (f"heads.{task}.", "unimodal.")
     state = {name: value for name, value in old.model.state_dict().items() if not name.startswith(own)}
     model.load_state_dict(state, strict=False)
+    if model.language is not None and old.model.language is not None:
+        model.language.tokenizer = old.model.language.tokenizer
     with torch.no_grad():
         model.heads[task].weight.copy_(weight)  # type: ignore[operator]
         model.heads[task].bias.copy_(bias)  # type: ignore[operator]
@@ -239,6 +241,11 @@ def _tell(shown: Shown, taken: Sequence[Taken], task: str, console: Console) -> 
     for label in sorted({one.label for one in taken}):
         mine = [one.name for one in taken if one.label == label]
         windows = int(np.isin(shown.unit, mine).sum())
+        if not windows:
+            raise DataError(
+                f"{label}: its {len(mine)} recordings hold no window that tells {task}; record longer, or with a sensor "
+                "that shows it"
+            )
         console.print(f"{task}: {label}, {windows} windows in {len(mine)} recordings", highlight=False)
         if len(mine) == 1:
             console.print(

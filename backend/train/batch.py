@@ -80,7 +80,7 @@ class Batch:
 
     `windows` by modality; `modality`, `placement` (R, M) indices; `quality`, `present` (R, L, M); `targets` by task
     (R, L, size) and, of classifications, `parts` (R, L, PARTS, labels): `Task.unknown` where nothing is known. `asked`
-    (R, L) by task: where serving would ask it, for what it has.
+    (R, L) by task: where serving would ask it, for what it has. `streams`: whose the rows of each crop are.
     """
 
     windows: dict[str, Windows]
@@ -91,6 +91,7 @@ class Batch:
     targets: dict[str, Tensor]
     parts: dict[str, Tensor]
     asked: dict[str, Tensor]
+    streams: Many[Many[Placed]]
     masks: dict[str, Patches] = field(default_factory=dict)
 
     def to(self, device: torch.device) -> Batch:
@@ -110,6 +111,7 @@ class Batch:
             there(self.targets),
             there(self.parts),
             there(self.asked),
+            self.streams,
             {name: patches.to(device) for name, patches in self.masks.items()},
         )
 
@@ -220,7 +222,7 @@ def assemble(
     targets, parts = _labels(crops, slots, config, unasked, mirrored)
     asked = {name: _asked(TASKS[name], present, streams) for name in targets}
     masks = _patches(crops, slots, config, rng)
-    return Batch(windows, about[0], about[1], about[2], about[3], targets, parts, asked, masks)
+    return Batch(windows, about[0], about[1], about[2], about[3], targets, parts, asked, streams, masks)
 
 
 def _asked(task: Task, present_RLM: np.ndarray, streams: Many[Many[Placed]]) -> Tensor:

@@ -55,7 +55,7 @@ def model_card(checkpoint: Checkpoint, reports: Mapping[str, dict[str, Any]]) ->
         f"# Model card: {config['recipe']} {checkpoint.digest[:12]}",
         "",
         f"{record['parameters']:,} parameters; modalities {', '.join(model.config.modalities)}; "
-        f"fusion `{model.config.fusion}`; trained in {record['seconds'] / 60:.0f} min on one CPU core by the recipe "
+        f"fusion `{model.config.fusion}`; trained in {record['seconds'] / 60:.0f} min by the recipe "
         f"{config['recipe']} ({config['steps']} steps, seed {config['seed']})"
         + (f", from the checkpoint {record['start']['digest'][:12]}." if "start" in record else "."),
         "",
@@ -84,7 +84,7 @@ def _language(checkpoint: Checkpoint) -> list[str]:
     return [
         f"Between adapter and heads stands a language model ({kind}, {size:,} parameters, {where}), conditioned by "
         f"{checkpoint.model.config.soft_tokens} soft tokens (`{of.conditioning}`). "
-        "It answers the tasks' prompts, and no others: it was trained on texts about sensors that were made by rules.",
+        + "It learned to answer the tasks' prompts, and no others.",
         "",
     ]
 
@@ -183,13 +183,17 @@ def _words(reports: Mapping[str, dict[str, Any]]) -> list[str]:
         return []
     lines = ["In words, to wordings of the questions that were held out of training:", ""]
     lines += [
-        "| set | task | answers | can be read | right, or off by | as the head says |",
-        "|---|---|---|---|---|---|",
+        "| set | task | answers | right, or off by | of other moments | commonest | as the head | says that it cannot "
+        "tell: where it could, where nobody could |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for (name, task), text in said.items():
-        right = f"{text['accuracy']:.3f}" if "accuracy" in text else _plain(text["off"])
-        same = f"{text['as_head']:.3f}" if "as_head" in text else ""
-        lines.append(f"| {name} | {task} | {text['n']} | {text['readable']:.3f} | {right} | {same} |")
+        right, other = (
+            f"{one['accuracy']:.3f}" if "accuracy" in one else _plain(one["off"]) for one in (text, text["shuffled"])
+        )
+        more = " | ".join(f"{text[key]:.3f}" if key in text else "" for key in ("majority", "as_head"))
+        none = f"{text['cannot_tell']:.3f}" if "cannot_tell" in text else "not asked"
+        lines.append(f"| {name} | {task} | {text['n']} | {right} | {other} | {more} | {text['refused']:.3f}, {none} |")
     return [*lines, ""]
 
 

@@ -77,9 +77,16 @@ def whole(
     elif llm is None:
         _train(config, data, out, resume, overwrite)
     else:
+        from backend.model.llms import read_llm
+        from backend.train.folder import agree, standing
+
         first = out / "pretrain"
-        if not (first / "model.safetensors").is_file() or overwrite:
+        read_llm(llm)  # before hours of stage 1: whether it is there
+        standing(out, resume, overwrite)
+        if overwrite or not (first / "MODEL_CARD.md").is_file():
             _train(config, data, first, resume and (first / "train.json").is_file(), overwrite)
+        else:
+            agree(config, first)
         again = resume and (out / "train.json").is_file()
         _train(_second(first, llm, "soft", "lora", True, []), data, out, again, overwrite)
 
@@ -175,18 +182,18 @@ def language_model(
     overwrite: Overwrite = False,
 ) -> None:
     """Train the small language model and its tokenizer, on texts about sensors that are made on the way."""
-    from dataclasses import replace
 
     from rich.console import Console
 
+    from backend.choices import build
     from backend.train.folder import kept
-    from backend.train.language import SIZES, train_language
+    from backend.train.language import SIZES, TextConfig, train_language
     from broker.errors import ConfigError
 
     if size not in SIZES:
         raise ConfigError(f"--size {size}: choose one of {', '.join(SIZES)}")
-    config = replace(SIZES[size], seed=seed)
-    config = config if steps is None else replace(config, steps=steps)
+    asked = {**SIZES[size].to_json(), "seed": seed, **({} if steps is None else {"steps": steps})}
+    config = build(TextConfig, asked, lambda problem: ConfigError(f"language model: {problem}"))
     try:
         train_language(config, out, Console(), resume=resume, overwrite=overwrite)
     except KeyboardInterrupt as stop:

@@ -70,7 +70,7 @@ class Held:
 
 @contextmanager
 def _averaged(state: State) -> Iterator[None]:
-    """The model with its averaged weights, in eval mode; as it was afterwards."""
+    """The model with its averaged weights, in eval mode; with its own weights afterwards."""
     own = {name: value.clone() for name, value in state.model.state_dict().items()}
     state.model.load_state_dict(state.average)
     state.model.eval()

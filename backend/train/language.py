@@ -49,7 +49,7 @@ _LONG_EVERY, _LONG = 8, 4  # so often, rows are so many times longer, and fewer
 
 
 @dataclass(config=CHECKED)
-class LanguageConfig:
+class TextConfig:
     """One training of a language model.
 
     `hidden`, `inner`, `layers`, `heads` are the model's; `vocabulary` tokens are made from `documents` documents. A
@@ -82,10 +82,10 @@ class LanguageConfig:
         return asdict(self)
 
 
-SIZES: dict[str, LanguageConfig] = {
-    "tiny": LanguageConfig(hidden=128, inner=224, layers=3, heads=4, learning_rate=4e-3),
-    "small": LanguageConfig(hidden=192, inner=480, layers=4, heads=6, learning_rate=3e-3),
-    "medium": LanguageConfig(),
+SIZES: dict[str, TextConfig] = {
+    "tiny": TextConfig(hidden=128, inner=224, layers=3, heads=4, learning_rate=4e-3),
+    "small": TextConfig(hidden=192, inner=480, layers=4, heads=6, learning_rate=3e-3),
+    "medium": TextConfig(),
 }
 """0.7, 2.1 and 5.3 million parameters."""
 
@@ -101,7 +101,7 @@ class State:
 
 
 def train_language(
-    config: LanguageConfig, out: Path, console: Console, *, resume: bool = False, overwrite: bool = False
+    config: TextConfig, out: Path, console: Console, *, resume: bool = False, overwrite: bool = False
 ) -> dict[str, Any]:
     """Train into the folder `out`, and measure; the report.
 
@@ -134,7 +134,7 @@ def train_language(
     return report
 
 
-def new_state(config: LanguageConfig) -> State:
+def new_state(config: TextConfig) -> State:
     """A fresh model, seeded, with AdamW; only matrices decay."""
     torch.manual_seed(config.seed)
     try:
@@ -163,7 +163,7 @@ def new_state(config: LanguageConfig) -> State:
     return State(model, torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98)))
 
 
-def train_step(state: State, tokenizer: PreTrainedTokenizerFast, config: LanguageConfig) -> dict[str, float]:
+def train_step(state: State, tokenizer: PreTrainedTokenizerFast, config: TextConfig) -> dict[str, float]:
     """One step of the optimiser; returns what metrics.jsonl records of it."""
     rng = np.random.default_rng([config.seed, 1, state.step])
     long = state.step % _LONG_EVERY == _LONG_EVERY - 1
@@ -188,7 +188,7 @@ def train_step(state: State, tokenizer: PreTrainedTokenizerFast, config: Languag
     return line | {name: float(nats.mean()) for name, nats in parts.items() if len(nats)}
 
 
-def learning_rate(config: LanguageConfig, step: int) -> float:
+def learning_rate(config: TextConfig, step: int) -> float:
     """Linear warm-up, then a cosine to zero."""
     warm = max(1, round(config.warmup * config.steps))
     if step < warm:
@@ -204,7 +204,7 @@ def token_losses(model: LlamaForCausalLM, texts: TextBatch) -> Tensor:
 
 
 def _with_progress(
-    state: State, tokenizer: PreTrainedTokenizerFast, config: LanguageConfig, out: Path, console: Console
+    state: State, tokenizer: PreTrainedTokenizerFast, config: TextConfig, out: Path, console: Console
 ) -> bool:
     """The steps under a progress bar; where there is no terminal, a line every tenth. False when interrupted."""
     columns = (
@@ -225,7 +225,7 @@ def _with_progress(
 def run_steps(
     state: State,
     tokenizer: PreTrainedTokenizerFast,
-    config: LanguageConfig,
+    config: TextConfig,
     out: Path,
     report: Callable[[dict[str, float]], None],
 ) -> bool:
@@ -240,8 +240,8 @@ def run_steps(
             if state.step % config.save_every == 0:
                 metrics.flush()
                 save_state(state, out)
-    save_state(state, out)
-    return state.step >= config.steps
+        save_state(state, out)
+        return state.step >= config.steps and not interrupted()
 
 
 def save_state(state: State, out: Path) -> None:
@@ -256,7 +256,7 @@ def save_state(state: State, out: Path) -> None:
     (out / f"{STATE}.part").replace(out / STATE)
 
 
-def load_state(config: LanguageConfig, out: Path) -> State:
+def load_state(config: TextConfig, out: Path) -> State:
     """The state that `save_state` wrote; metrics.jsonl is cut back to its step. Raises CheckpointError if damaged."""
     state, path = new_state(config), out / STATE
     try:
@@ -289,7 +289,7 @@ def save_model(model: LlamaForCausalLM, out: Path) -> None:
     model.generation_config.save_pretrained(out)
 
 
-def _tokenizer(config: LanguageConfig, out: Path, console: Console) -> PreTrainedTokenizerFast:
+def _tokenizer(config: TextConfig, out: Path, console: Console) -> PreTrainedTokenizerFast:
     """That of the run, made where there is none yet."""
     if not all((out / name).is_file() for name in _TOKENIZER):
         console.print(f"making {config.vocabulary} tokens of {config.documents} documents")
@@ -297,7 +297,7 @@ def _tokenizer(config: LanguageConfig, out: Path, console: Console) -> PreTraine
     return PreTrainedTokenizerFast.from_pretrained(out)
 
 
-def _agree(config: LanguageConfig, out: Path) -> None:
+def _agree(config: TextConfig, out: Path) -> None:
     path = out / CONFIG
     if not path.is_file():
         raise ConfigError(f"{out}: nothing to resume, {CONFIG} is missing; train without --resume")
@@ -306,7 +306,7 @@ def _agree(config: LanguageConfig, out: Path) -> None:
         return CheckpointError(f"{path}: {reason}; train anew with --overwrite")
 
     try:
-        saved = build(LanguageConfig, json.loads(path.read_text()), damaged)
+        saved = build(TextConfig, json.loads(path.read_text()), damaged)
     except ValueError as error:
         raise damaged(str(error)) from None
     if saved != config:

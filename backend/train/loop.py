@@ -33,7 +33,7 @@ from backend.train.held import Held, note
 from backend.train.losses import loss_names, mask_losses, task_losses
 from backend.train.source import Mixture
 from backend.train.state import METRICS, State, save_state
-from backend.train.text import text_loss
+from backend.train.text import TEXT, text_loss
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
@@ -106,7 +106,7 @@ def train_step(
         losses = part_losses(state, mixture, weights, config, part)
         if losses:  # else by chance nothing was asked in any crop
             grouped = by_task(losses)
-            total = state.balance.total(grouped, mixture.says)
+            total = state.balance.total(grouped, {**mixture.says, TEXT: config.text_weight})
             torch.autograd.backward(total / config.accumulate)
             said.add(_numbers({"loss": total, **losses}))
             tasks.add(_numbers(grouped))

@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from backend.checkpoint import Checkpoint, save_checkpoint
+from backend.checkpoint import Checkpoint, learned_from, save_checkpoint
 from backend.data import DATASETS, Recordings, Segments
 from backend.data.aloud import read_aloud
 from backend.model.sensorlm import Predictor, SensorModel
@@ -78,6 +78,7 @@ def train(
         splits = split_all(config, read_all(config, root, console))
         loss_weights(splits, config)
         _check_patience(config, splits)
+        _check_start(config, splits)
     except KeyboardInterrupt as stop:
         if there and overwrite:
             stop.args = (untouched(out),)
@@ -144,6 +145,7 @@ def train_folds(
             splits = split_all(replace(config, fold=fold), found)
             loss_weights(splits, config)
             _check_patience(config, splits)
+        _check_start(config, splits)
     except KeyboardInterrupt as stop:
         if there and overwrite:
             stop.args = (untouched(out),)
@@ -276,7 +278,8 @@ def fit(
         "calibrated_on": {name: "validation" if s.validation else "train" for name, s in splits.items()},
     }
     if state.start:
-        checkpoint.record["start"] = {"folder": config.start, "digest": state.start}
+        known = {name: sorted(people) for name, people in learned_from(config.start).items()}
+        checkpoint.record["start"] = {"folder": config.start, "digest": state.start, "people": known}
     return checkpoint
 
 
@@ -297,6 +300,18 @@ def take_out_weights(model: SensorModel, weights: dict[str, torch.Tensor]) -> No
     """
     for name, weight_N in weights.items():
         cast(torch.nn.Linear, model.heads[name]).bias.sub_(weight_N.log())
+
+
+def _check_start(config: TrainConfig, splits: dict[str, Split]) -> None:
+    """Raise ConfigError where people are held out whom the checkpoint to start from has learned from."""
+    known = learned_from(config.start) if config.start else {}
+    for name, one in splits.items():
+        held = {r.person for r in (*one.validation, *one.test)}
+        if both := sorted(held & known.get(name, set())):
+            raise ConfigError(
+                f"start is {config.start!r}, which has learned from {len(both)} of those that this run holds out of "
+                f"{name} ({both[0]}); give its seed, validation, fold and folds"
+            )
 
 
 def _check_patience(config: TrainConfig, splits: dict[str, Split]) -> None:

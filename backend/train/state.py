@@ -7,10 +7,8 @@ balances tasks and stops early, and the step. It knows nothing of what a step do
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -95,6 +93,12 @@ def begin_from(model: SensorModel, config: TrainConfig) -> str:
     Raises as `new_state` does.
     """
     checkpoint = load_checkpoint(config.start)
+    there = checkpoint.model.config.language
+    if there is not None and there != config.model.language:
+        raise ConfigError(
+            f"start is {config.start!r}, which has a language model already; start from the checkpoint of stage 1 "
+            "that it came from"
+        )
     for one in fields(model.config):
         there, wanted = (getattr(m.config, one.name) for m in (checkpoint.model, model))
         if one.name not in OWN and there != wanted:
@@ -102,21 +106,8 @@ def begin_from(model: SensorModel, config: TrainConfig) -> str:
                 f"start is {config.start!r}, a model with another model.{one.name}: {there!r:.60}; this run has "
                 f"{wanted!r:.60}; give it the same"
             )
-    _same_people(config, checkpoint.record.get("config", {}))
     model.load_state_dict(checkpoint.weights(), strict=False)
     return checkpoint.digest
-
-
-def _same_people(config: TrainConfig, before: Mapping[str, Any]) -> None:
-    """Raise ConfigError where people would be held out whom the start has learned from."""
-    if not set(config.datasets) & set(before.get("datasets", {})):
-        return
-    for name in ("seed", "validation", "fold", "folds"):
-        if name in before and getattr(config, name) != before[name]:
-            raise ConfigError(
-                f"{name} is {getattr(config, name)}, and that of its start {before[name]}: people would be held out "
-                "whom it knows; give the same"
-            )
 
 
 def _freeze(model: SensorModel, config: TrainConfig) -> None:

@@ -45,7 +45,7 @@ def text_loss(
     if not chosen:
         return {}
     latents_BQd = answers.outputs.latents[torch.tensor(chosen, device=answers.outputs.latents.device)]
-    return {TEXT: config.text_weight * language.loss(latents_BQd, prompts, right)}
+    return {TEXT: language.loss(latents_BQd, prompts, right)}
 
 
 def _asked(answers: Answers, batch: Batch, config: TrainConfig, rng: np.random.Generator) -> list[tuple[int, str]]:
@@ -71,13 +71,7 @@ def _untold(answers: Answers, batch: Batch, config: TrainConfig, rng: np.random.
     """A decision and a task that none of the streams which deliver at its time tells; None where all tell all."""
     row = int(rng.integers(len(answers.at)))
     which, slot = answers.at[row].tolist()
-    there = [
-        (config.model.modalities[modality], config.model.placements[placement])
-        for modality, placement, present in zip(
-            batch.modality[which].tolist(), batch.placement[which].tolist(), batch.present[which, slot].tolist(),
-            strict=True,
-        )
-        if present
-    ]  # fmt: skip
+    delivers = batch.present[which, slot].tolist()
+    there = [stream for stream, is_there in zip(batch.streams[which], delivers, strict=False) if is_there]
     untold = [name for name in config.model.tasks if not TASKS[name].tells(there)]
     return (row, untold[int(rng.integers(len(untold)))]) if untold else None
