@@ -51,3 +51,14 @@ def test_how_often_a_set_is_drawn(scenes, sampling, share):
     config = tiny(sampling=sampling, datasets={"synthetic": 1.0, "synthetic_drive": 1.0})
     found = chances(config, {"synthetic": scenes * 4, "synthetic_drive": scenes})
     assert found["synthetic"] == pytest.approx(share)
+
+
+@pytest.mark.parametrize("rule", BALANCES)
+def test_what_a_task_says_is_what_its_loss_weighs(rule):
+    """Whatever the rule divides by: twice the say is twice the gradient."""
+    pulls = []
+    for say in (1.0, 2.0):
+        losses = {name: torch.tensor(value, requires_grad=True) for name, value in (("a", 2.0), ("text", 3.0))}
+        BALANCES[rule](losses).total(losses, {"text": say}).backward()
+        pulls.append(float(losses["text"].grad))
+    assert pulls[1] == pytest.approx(2 * pulls[0])

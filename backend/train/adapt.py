@@ -243,8 +243,8 @@ def _tell(shown: Shown, taken: Sequence[Taken], task: str, console: Console) -> 
         windows = int(np.isin(shown.unit, mine).sum())
         if not windows:
             raise DataError(
-                f"{label}: its {len(mine)} recordings hold no window that tells {task}; record longer, or with a sensor "
-                "that shows it"
+                f"{label}: its {len(mine)} recordings hold no window that tells {task}; record longer, or with a "
+                "sensor that shows it"
             )
         console.print(f"{task}: {label}, {windows} windows in {len(mine)} recordings", highlight=False)
         if len(mine) == 1:
