@@ -86,8 +86,9 @@ def bundled() -> TrainConfig:
     return TrainConfig(
         "bundled",
         datasets,
-        model_for(*datasets),
+        model_for(*datasets, focused=True),
         steps=3800,
+        phases=5,
         crops=24,
         slots=6,
         learning_rate=2e-3,
