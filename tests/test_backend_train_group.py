@@ -216,7 +216,7 @@ def test_a_run_is_started_from_a_model_like_its_own_or_told_what_differs(motion,
     checkpoint = fit(
         new_state(small(start=start)), small(start=start), {"synthetic": Split(motion, [], [])}, tmp_path, QUIET
     )
-    assert checkpoint.record["start"] == {"folder": start, "digest": load_checkpoint(tmp_path).digest}
+    assert checkpoint.record["start"] == {"folder": start, "digest": load_checkpoint(tmp_path).digest, "people": {}}
 
 
 def test_epochs_are_counted_in_steps(motion):

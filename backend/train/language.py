@@ -137,23 +137,22 @@ def train_language(
 def new_state(config: TextConfig) -> State:
     """A fresh model, seeded, with AdamW; only matrices decay."""
     torch.manual_seed(config.seed)
-    try:
-        model = LlamaForCausalLM(
-            LlamaConfig(
-                vocab_size=config.vocabulary,
-                hidden_size=config.hidden,
-                intermediate_size=config.inner,
-                num_hidden_layers=config.layers,
-                num_attention_heads=config.heads,
-                max_position_embeddings=LONGEST,
-                tie_word_embeddings=True,
-                pad_token_id=0,
-                bos_token_id=1,
-                eos_token_id=2,
-            )
+    if config.hidden % config.heads:
+        raise ConfigError(f"hidden is {config.hidden}, heads {config.heads}; hidden has to be a multiple of heads")
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=config.vocabulary,
+            hidden_size=config.hidden,
+            intermediate_size=config.inner,
+            num_hidden_layers=config.layers,
+            num_attention_heads=config.heads,
+            max_position_embeddings=LONGEST,
+            tie_word_embeddings=True,
+            pad_token_id=0,
+            bos_token_id=1,
+            eos_token_id=2,
         )
-    except ValueError as error:
-        raise ConfigError(f"hidden is {config.hidden}, heads {config.heads}: {str(error).splitlines()[0]}") from None
+    )
     matrices = [p for p in model.parameters() if p.dim() > 1]
     vectors = [p for p in model.parameters() if p.dim() <= 1]
     groups = [
