@@ -108,7 +108,7 @@ def path(predictor: Predictor, moments: Sequence[Moment], batch: int, rounds: in
 
 
 def text(predictor: Predictor, contexts: Sequence[Context], most: int = 16) -> dict[str, float]:
-    """Tokens per second of answers, one by one and all at once; none ends early, so that both say as much."""
+    """Tokens per second of answers, one by one and all at once; the token that ends an answer is one of them."""
     language = predictor.model.language
     assert language is not None
     prompt = language.tokens(next(iter(TASKS.values())).question)

@@ -119,6 +119,7 @@ def theirs(mixture: Mixture, weights: dict[str, Tensor], config: TrainConfig, wa
         report_to=[],
         disable_tqdm=True,
         remove_unused_columns=False,
+        train_sampling_strategy="sequential",  # batch i is that of our step i
         seed=config.seed,
     )
     trainer = Trainer(
