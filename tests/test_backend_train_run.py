@@ -132,7 +132,7 @@ def test_the_bar_begins_without_a_loss(tmp_path):
 def test_a_set_that_cannot_be_measured_costs_no_checkpoint(tmp_path, monkeypatch):
     write_sp_sw_har(tmp_path / "data", people=4)
 
-    def unmeasurable(*_):
+    def unmeasurable(*_, **__):
         raise DataError("sp_sw_har: no labelled window")
 
     monkeypatch.setattr(run, "examine_recordings", unmeasurable)
