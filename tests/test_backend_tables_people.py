@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from backend.data.synthetic import scene_recording
+from backend.train.source import split
 from backend.train.tables import perturb
 from backend.train.tables.columns import of_world
-from backend.train.tables.people import Amount, People, load, other_device, part, roles, save, sensed, shots
+from backend.train.tables.people import Amount, People, load, other_device, part, save, sensed, shots
 from backend.train.tables.rows import SMOKE, base, some_senses, task_groups
 from broker.errors import DataError
 
@@ -45,7 +46,7 @@ def test_seeds_leave_out_different_people_and_learn_from_none_of_them(touching):
     columns = of_world("simulator")
     left_out = []
     for seed in range(3):
-        found = roles(many, base(SMOKE, columns, ("imu", "audio", "gaze", "depth", "camera"), seed))
+        found = split(many, base(SMOKE, columns, ("imu", "audio", "gaze", "depth", "camera"), seed))
         test = {one.person for one in found.test}
         assert test and not test & {one.person for one in found.train + found.validation}
         left_out.append(test)

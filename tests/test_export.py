@@ -66,13 +66,13 @@ def files(bundled: Checkpoint) -> bundle.Files:
 
 @pytest.fixture(scope="module")
 def found(bundled: Checkpoint) -> parity.Findings:
-    """A quarter of a minute of a simulated person in a room, and of the other scenes as far as the model knows them."""
+    """Most of a minute of a simulated person in a room, and of the other scenes as far as the model knows them."""
     evidence, known = [], set(bundled.encoders)
     for scene in SCENES:
         name = synthetic.name_of(scene)
         senses = tuple(m for m in synthetic.modalities(scene) if m in known)
         if tasks := parity._decidable(name, bundled.model):
-            cut = sequence(parity.on_grids(scene_recording(77, seconds=16, scene=scene, senses=senses), bundled.model))
+            cut = sequence(parity.on_grids(scene_recording(77, seconds=48, scene=scene, senses=senses), bundled.model))
             assert cut is not None
             evidence.append(parity.Evidence(name, "1 person", tasks, [cut]))
     return parity.Findings(evidence)
@@ -161,10 +161,9 @@ def test_tokens_of_int8_decide_as_raw_windows_do(bundled, files, found):
     assert {row["task"] for row in rows} == set(bundled.model.config.tasks)
     assert {row["dataset"] for row in rows} == {one.dataset for one in found.evidence}
     for row in rows:
-        assert row["n"] >= 30
+        assert row["n"] >= 60  # of thirty, one decision on the edge would be more than 3 %
         assert row["fp32"]["same"] >= 0.99
-        differ = round(row["n"] * (1 - row["int8"]["same"]))
-        assert differ <= max(1, 0.03 * row["n"])  # of some thirty one may always lie on the edge
+        assert row["int8"]["same"] >= 0.97
 
 
 def test_evidence_is_found_for_every_sense_recorded_before_simulated(tmp_path, monkeypatch):

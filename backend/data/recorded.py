@@ -14,7 +14,7 @@ from pathlib import Path
 
 from backend.data.files import SLOT
 from backend.moment import Moment, StreamWindow
-from backend.serve.ingest import window_of
+from backend.wire import window_of
 from broker.errors import DataError, MessageError
 from edge.recording import SUFFIX, read_frames
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from backend.data import DATASETS
 from backend.tasks import TASKS
-from backend.train.config import TrainConfig, config_from_json
+from backend.train.config import config_from_json
 from backend.train.state import METRICS, STATE, saved_steps
 from broker.errors import CheckpointError, ConfigError
 
@@ -113,8 +113,8 @@ def kept(out: Path, *, overwrite: bool = False) -> str:
     return f"{what}; the same command with {'--resume in place of --overwrite' if overwrite else '--resume'} goes on"
 
 
-def agree(config: TrainConfig, out: Path) -> None:
-    """Write the configuration into a folder that has none; otherwise compare the two.
+def agree(config: Any, out: Path, read: Callable[[Any], Any] = config_from_json) -> None:
+    """Write the configuration into a folder that has none; otherwise compare the two, the other as `read` reads it.
 
     Raises:
         ConfigError: the run there has another configuration.
@@ -128,7 +128,7 @@ def agree(config: TrainConfig, out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
         write_json(path, config.to_json())
     try:
-        saved = config_from_json(read_json(path, "train anew with --overwrite"))
+        saved = read(read_json(path, "train anew with --overwrite"))
     except ConfigError as error:
         raise CheckpointError(f"{path}: {error}; train anew with --overwrite") from None
     if saved != config:

@@ -20,7 +20,6 @@ import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -30,11 +29,12 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from backend.choices import CHECKED, Amount, Count, Positive, Share, build
 from backend.device import has_bf16
 from backend.train.config import SEEDS
-from backend.train.folder import CONFIG, make_room, standing
+from backend.train.folder import CONFIG, agree, make_room, standing, write_json
 from backend.train.language_measure import line_of, measure
 from backend.train.language_text import TextBatch, batch, train_tokenizer
-from backend.train.loop import interruptible
+from backend.train.loop import cosine, interruptible
 from backend.train.pictures import draw_curves
+from backend.train.progress import shown
 from backend.train.state import METRICS, STATE, forget_after
 from broker.errors import CheckpointError, ConfigError
 
@@ -113,20 +113,22 @@ def train_language(
     """
     torch.set_num_threads(1)  # more threads spin against each other on a shared machine
     there = standing(out, resume, overwrite)
-    if resume:
-        _agree(config, out)
-    else:
+    if not resume:
         make_room(out, [*there, *(out / name for name in FILES if there)])
-        _write_json(out / CONFIG, config.to_json())
+    elif not (out / CONFIG).is_file():
+        raise ConfigError(f"{out}: nothing to resume, {CONFIG} is missing; train without --resume")
+    agree(config, out, lambda values: build(TextConfig, values, ConfigError))
     tokenizer = _tokenizer(config, out, console)
     state = load_state(config, out) if (out / STATE).is_file() else new_state(config)
-    if not _with_progress(state, tokenizer, config, out, console):
+    with shown("language", config.steps, state.step, console) as report_step:
+        done = run_steps(state, tokenizer, config, out, report_step)
+    if not done:
         raise KeyboardInterrupt
     save_model(state.model, out)
     report = measure(state.model, tokenizer, config.seed, config.measured)
     report["parameters"] = sum(p.numel() for p in state.model.parameters())
     report["seconds"] = round(state.seconds, 1)
-    _write_json(out / REPORT, report)
+    write_json(out / REPORT, report)
     draw_curves(out / METRICS, out / "curves.png")
     for name in ("new numbers", "new wordings"):
         console.print(f"{name}: {line_of(report[name])}", soft_wrap=True)
@@ -168,7 +170,7 @@ def train_step(state: State, tokenizer: PreTrainedTokenizerFast, config: TextCon
     long = state.step % _LONG_EVERY == _LONG_EVERY - 1
     rows, length = (config.rows // _LONG, config.length * _LONG) if long else (config.rows, config.length)
     texts = batch(rng, tokenizer, rows, length, config.context, long=long)
-    rate = learning_rate(config, state.step)
+    rate = cosine(config.learning_rate, config.warmup, config.steps, state.step)
     for group in state.optimizer.param_groups:
         group["lr"] = rate
     state.model.train()
@@ -187,38 +189,11 @@ def train_step(state: State, tokenizer: PreTrainedTokenizerFast, config: TextCon
     return line | {name: float(nats.mean()) for name, nats in parts.items() if len(nats)}
 
 
-def learning_rate(config: TextConfig, step: int) -> float:
-    """Linear warm-up, then a cosine to zero."""
-    warm = max(1, round(config.warmup * config.steps))
-    if step < warm:
-        return config.learning_rate * (step + 1) / warm
-    return config.learning_rate * 0.5 * (1 + float(np.cos(np.pi * (step - warm) / max(1, config.steps - warm))))
-
-
 def token_losses(model: LlamaForCausalLM, texts: TextBatch) -> Tensor:
     """(R, L - 1) nats of each token but the first, each document by itself."""
     said_RLV = model(input_ids=texts.ids, position_ids=texts.position, use_cache=False).logits
     flat = F.cross_entropy(said_RLV[:, :-1].float().flatten(0, 1), texts.ids[:, 1:].flatten(), reduction="none")
     return flat.reshape(texts.ids.shape[0], -1)
-
-
-def _with_progress(
-    state: State, tokenizer: PreTrainedTokenizerFast, config: TextConfig, out: Path, console: Console
-) -> bool:
-    """The steps under a progress bar; where there is no terminal, a line every tenth. False when interrupted."""
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
-        TextColumn("{task.fields[loss]}"),
-    )  # fmt: skip
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("language", total=config.steps, completed=state.step, loss="")
-
-        def report(line: dict[str, float]) -> None:
-            progress.update(bar, completed=line["step"], loss=f"loss {line['loss']:.3f}")
-            if not console.is_terminal and line["step"] % max(1, config.steps // 10) == 0:
-                console.print(f"language step {line['step']:.0f}/{config.steps} loss {line['loss']:.3f}")
-
-        return run_steps(state, tokenizer, config, out, report)
 
 
 def run_steps(
@@ -294,26 +269,3 @@ def _tokenizer(config: TextConfig, out: Path, console: Console) -> PreTrainedTok
         console.print(f"making {config.vocabulary} tokens of {config.documents} documents")
         train_tokenizer(config.vocabulary, config.documents, config.seed).save_pretrained(out)
     return PreTrainedTokenizerFast.from_pretrained(out)
-
-
-def _agree(config: TextConfig, out: Path) -> None:
-    path = out / CONFIG
-    if not path.is_file():
-        raise ConfigError(f"{out}: nothing to resume, {CONFIG} is missing; train without --resume")
-
-    def damaged(reason: str) -> CheckpointError:
-        return CheckpointError(f"{path}: {reason}; train anew with --overwrite")
-
-    try:
-        saved = build(TextConfig, json.loads(path.read_text()), damaged)
-    except ValueError as error:
-        raise damaged(str(error)) from None
-    if saved != config:
-        changed = [k for k, v in vars(config).items() if vars(saved)[k] != v]
-        raise ConfigError(f"--resume: {', '.join(changed)} differ from the run in {out}; resume with the same settings")
-
-
-def _write_json(path: Path, value: Any) -> None:
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(json.dumps(value, indent=1) + "\n")
-    part.replace(path)

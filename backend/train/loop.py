@@ -38,12 +38,21 @@ from backend.train.text import TEXT, text_loss
 
 def learning_rate(config: TrainConfig, step: int) -> float:
     """Linear warm-up, then a cosine to zero, or as it is."""
-    warm = max(1, round(config.warmup * config.steps))
-    if step < warm:
-        return config.learning_rate * (step + 1) / warm
     if config.schedule == "constant":
-        return config.learning_rate
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, config.steps - warm)))
+        return config.learning_rate * min(1.0, (step + 1) / _warm(config.warmup, config.steps))
+    return cosine(config.learning_rate, config.warmup, config.steps, step)
+
+
+def cosine(peak: float, warmup: float, steps: int, step: int) -> float:
+    """The learning rate of a step: linear over the share `warmup` of all, then a cosine to zero."""
+    warm = _warm(warmup, steps)
+    if step < warm:
+        return peak * (step + 1) / warm
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+
+
+def _warm(warmup: float, steps: int) -> int:
+    return max(1, round(warmup * steps))
 
 
 class _Means:

@@ -5,7 +5,11 @@ It knows how answers meet their truth, and nothing of how losses are weighed aga
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from backend.model.contact import REACH
@@ -20,6 +24,22 @@ def loss_names(model: ModelConfig) -> tuple[str, ...]:
     """Every name that a loss may have, in one order: tasks, their unimodal heads, masks, text."""
     heads = tuple(f"{t}/{m}" for t in model.tasks for m in model.modalities if m in model.task(t).modalities)
     return (*model.tasks, *heads, *model.masks, *([] if model.language is None else [TEXT]))
+
+
+def evened(
+    task: Classification, amounts: Mapping[str, NDArray[np.floating]], chance: Mapping[str, float]
+) -> NDArray[np.float32] | None:
+    """Loss weights (N,) of the labels, evened out within each set, from how much of each (N,) a set has.
+
+    `chance` is that of a set to be drawn. None where no set has any.
+    """
+    share, wanted = np.zeros((2, task.size))
+    for of, amount in amounts.items():
+        if amount.sum():
+            share += chance[of] * amount / amount.sum()
+            wanted += chance[of] * (amount > 0) / (amount > 0).sum()
+    total = share.sum()
+    return task.weights(share / total, np.where(share > 0, wanted / total, 1 / task.size)) if total else None
 
 
 def mask_losses(model: SensorModel, batch: Batch) -> dict[str, Tensor]:

@@ -13,11 +13,11 @@ from typing import Any, cast
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from backend.checkpoint import Checkpoint, learned_from, save_checkpoint
 from backend.data import DATASETS, Recordings, Segments
 from backend.data.aloud import read_aloud
+from backend.data.recording import Recording
 from backend.model.sensorlm import Predictor, SensorModel
 from backend.tasks import TASKS, Classification
 from backend.train.card import model_card
@@ -40,7 +40,9 @@ from backend.train.folder import (
 from backend.train.group import ALONE, Group
 from backend.train.held import Held
 from backend.train.loop import run_steps
+from backend.train.losses import evened
 from backend.train.pictures import draw_curves, draw_report
+from backend.train.progress import shown
 from backend.train.source import Mixture, Source, Split, chances, check_folds, split_all, with_steps
 from backend.train.state import METRICS, STATE, State, load_state, new_state
 from broker.errors import ConfigError, DataError
@@ -94,7 +96,7 @@ def train(
     return checkpoint
 
 
-def _measured(checkpoint: Checkpoint, splits: dict[str, Split], out: Path, console: Console) -> None:
+def _measured(checkpoint: Checkpoint, splits: dict[str, Split[Recording]], out: Path, console: Console) -> None:
     """Save the checkpoint and all that is told of it on people held out."""
     save_checkpoint(checkpoint, out)  # whatever comes of measuring it
     validation = {name: s.validation for name, s in splits.items() if s.validation}
@@ -223,7 +225,7 @@ def read_all(config: TrainConfig, root: Path, console: Console) -> dict[str, Rec
 def fit(
     state: State,
     config: TrainConfig,
-    splits: dict[str, Split],
+    splits: dict[str, Split[Recording]],
     out: Path,
     console: Console,
     group: Group = ALONE,
@@ -242,7 +244,10 @@ def fit(
     if not state.done(config):
         mixture = Mixture({name: Source(s.train, config) for name, s in splits.items()}, config)
         held = Held({name: s.validation for name, s in splits.items()}, config) if config.patience else None
-        if not _with_progress(state, mixture, weights, config, out, console, held, group):
+        there = {task: weight_N.to(state.device) for task, weight_N in weights.items()}
+        with shown(_title(config), config.steps, state.step, console) as report:
+            done = run_steps(state, mixture, there, config, out, report, held, group)
+        if not done:
             raise KeyboardInterrupt
     if state.best:
         console.print(
@@ -302,7 +307,7 @@ def take_out_weights(model: SensorModel, weights: dict[str, torch.Tensor]) -> No
         cast(torch.nn.Linear, model.heads[name]).bias.sub_(weight_N.log())
 
 
-def _check_start(config: TrainConfig, splits: dict[str, Split]) -> None:
+def _check_start(config: TrainConfig, splits: dict[str, Split[Recording]]) -> None:
     """Raise ConfigError where people are held out whom the checkpoint to start from has learned from."""
     known = learned_from(config.start) if config.start else {}
     for name, one in splits.items():
@@ -314,7 +319,7 @@ def _check_start(config: TrainConfig, splits: dict[str, Split]) -> None:
             )
 
 
-def _check_patience(config: TrainConfig, splits: dict[str, Split]) -> None:
+def _check_patience(config: TrainConfig, splits: dict[str, Split[Recording]]) -> None:
     """Raise DataError where a run is to be stopped early and nobody is held out to say when."""
     if config.patience and not any(s.validation for s in splits.values()):
         raise DataError(
@@ -323,35 +328,7 @@ def _check_patience(config: TrainConfig, splits: dict[str, Split]) -> None:
         )
 
 
-def _with_progress(
-    state: State,
-    mixture: Mixture,
-    weights: dict[str, torch.Tensor],
-    config: TrainConfig,
-    out: Path,
-    console: Console,
-    held: Held | None,
-    group: Group,
-) -> bool:
-    """Run the steps under a progress bar; where there is no terminal, a line every tenth of the way."""
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
-        TextColumn("{task.fields[loss]}"),
-    )  # fmt: skip
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        name = _title(config)
-        bar = progress.add_task(name, total=config.steps, completed=state.step, loss="")
-
-        def report(line: dict[str, float]) -> None:
-            progress.update(bar, completed=line["step"], loss=f"loss {line['loss']:.3f}")
-            if not console.is_terminal and line["step"] % max(1, config.steps // 10) == 0:
-                console.print(f"{name} step {line['step']}/{config.steps} loss {line['loss']:.3f}")
-
-        there = {task: weight_N.to(state.device) for task, weight_N in weights.items()}
-        return run_steps(state, mixture, there, config, out, report, held, group)
-
-
-def loss_weights(splits: dict[str, Split], config: TrainConfig) -> dict[str, np.ndarray]:
+def loss_weights(splits: dict[str, Split[Recording]], config: TrainConfig) -> dict[str, np.ndarray]:
     """Of every classification, the weight of each label by its share of the labelled time that is drawn.
 
     Labels are evened out within each set: how much a set has to say is up to the recipe, not to how long it lasts.
@@ -365,20 +342,18 @@ def loss_weights(splits: dict[str, Split], config: TrainConfig) -> dict[str, np.
         task = config.model.task(name)
         if not isinstance(task, Classification):
             continue
-        share, wanted = np.zeros((2, task.size))
+        amounts = {}
         for of, found in truths.items():
             seconds = np.zeros(TASKS[name].size)
             for one in found:
                 assert isinstance(one, Segments)
                 known = one.index >= 0
                 seconds += np.bincount(one.index[known], np.diff(one.edges)[known], len(seconds))
-            seconds = seconds[TASKS[name].columns(task.outputs)]
-            if seconds.sum():
-                share += chance[of] * seconds / seconds.sum()
-                wanted += chance[of] * (seconds > 0) / (seconds > 0).sum()
-        if not share.sum():
+            amounts[of] = seconds[TASKS[name].columns(task.outputs)]
+        even = evened(task, amounts, chance)
+        if even is None:
             raise DataError(f"task {name!r} has no labels in {', '.join(splits)}; remove it or add a dataset")
-        weights[name] = task.weights(share / share.sum(), np.where(share > 0, wanted / share.sum(), 1 / task.size))
+        weights[name] = even
     return weights
 
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from collections.abc import Sequence as Many
 from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -21,17 +22,20 @@ from backend.train.config import TrainConfig
 from broker.errors import ConfigError, DataError
 from edge.clock import SECOND
 
+Of = TypeVar("Of", Recording, Sequence)
+"""What is split: recordings, or what was cut of them. Both say whose they are, and of which published fold."""
+
 
 @dataclass(frozen=True)
-class Split:
+class Split(Generic[Of]):
     """Recordings by role. `test` is never looked at in training, `validation` only for calibration."""
 
-    train: list[Recording]
-    validation: list[Recording]
-    test: list[Recording]
+    train: list[Of]
+    validation: list[Of]
+    test: list[Of]
 
 
-def split(recordings: Many[Recording], config: TrainConfig) -> Split:
+def split(recordings: Many[Of], config: TrainConfig) -> Split[Of]:
     """By person: the people of `config.fold` are the test; of the rest a share, at least one, is validation.
 
     Where the publishers gave folds, fold i of theirs is fold i of ours, and validation is drawn from within the rest.
@@ -111,7 +115,7 @@ def _seconds(recordings: Many[Recording], config: TrainConfig) -> float:
     return sum(max(float(one.t[-1] - one.t[0]) / SECOND, one.stream.hop_s) for one in first)  # one row lasts, too
 
 
-def with_steps(config: TrainConfig, splits: Mapping[str, Split]) -> TrainConfig:
+def with_steps(config: TrainConfig, splits: Mapping[str, Split[Recording]]) -> TrainConfig:
     """The configuration with its `epochs`, if it has any, as steps.
 
     An epoch is as many crops as the training recordings of all sets would be cut into, without gaps. Crops are drawn
@@ -230,7 +234,7 @@ def check_folds(config: TrainConfig, found: Mapping[str, Many[Recording]]) -> No
             raise ConfigError(f"--folds {config.folds}: {name} has {people} {DATASETS[name].unit}; use fewer folds")
 
 
-def split_all(config: TrainConfig, found: Mapping[str, Many[Recording]]) -> dict[str, Split]:
+def split_all(config: TrainConfig, found: Mapping[str, Many[Recording]]) -> dict[str, Split[Recording]]:
     """The recordings of every dataset that show something of what the model has to answer, split by person.
 
     Raises DataError when nobody is left to learn from.

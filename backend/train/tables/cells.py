@@ -22,6 +22,7 @@ from backend.checkpoint import load_checkpoint
 from backend.data.recording import Sequence
 from backend.model.sensorlm import SensorModel
 from backend.train.config import TrainConfig
+from backend.train.source import Split, split
 from backend.train.state import METRICS, STATE
 from backend.train.tables.columns import Column, sets_of
 from backend.train.tables.domain import fitted
@@ -36,7 +37,7 @@ from backend.train.tables.measure import (
     constant,
     shuffled,
 )
-from backend.train.tables.people import Amount, People, Roles, files_of, roles, sensed, shots
+from backend.train.tables.people import Amount, People, files_of, sensed, shots
 from backend.train.tables.perturb import disturbances
 from broker.errors import CheckpointError
 
@@ -239,11 +240,11 @@ KINDS: dict[str, Callable[[Cell, Work, Report], dict[str, Any]]] = {
 }
 
 
-def _roles(cell: Cell, work: Work, dataset: str) -> Roles:
+def _roles(cell: Cell, work: Work, dataset: str) -> Split[Sequence]:
     config = cell.config or (cell.base.config if cell.base else None)
     assert config is not None
     (variant,) = {one.variant for one in cell.columns if one.dataset == dataset}
-    return roles(work.people.of(dataset, variant), config)
+    return split(work.people.of(dataset, variant), config)
 
 
 def _sensed(sequences: Iterable[Sequence], config: TrainConfig, columns: Many[Column]) -> list[Sequence]:

@@ -20,6 +20,7 @@ from backend.tasks import TASKS, Classification
 from backend.train.batch import Crop, crop
 from backend.train.config import TrainConfig
 from backend.train.loop import run_steps
+from backend.train.losses import evened
 from backend.train.run import put_in_weights, take_out_weights
 from backend.train.source import Mixture
 from backend.train.state import STATE, load_state, new_state
@@ -69,22 +70,12 @@ def label_weights(sequences: Mapping[str, Many[Sequence]], config: TrainConfig) 
         task = config.model.task(name)
         if not isinstance(task, Classification):
             continue
-        share, wanted = np.zeros((2, task.size))
+        columns, amounts = TASKS[name].columns(task.outputs), {}
         for of, found in sequences.items():
             truths = [one.targets[name] for one in found if name in one.targets]
-            windows = sum((truth.sum(0) for truth in truths), np.zeros(TASKS[name].size))[
-                TASKS[name].columns(task.outputs)
-            ]
-            if windows.sum():
-                share += chance[of] * windows / windows.sum()
-                wanted += chance[of] * (windows > 0) / (windows > 0).sum()
-        if not share.sum():  # none of these sequences tells of the task
-            weights[name] = torch.ones(task.size)
-            continue
-        total = share.sum()
-        weights[name] = torch.from_numpy(
-            task.weights(share / total, np.where(share > 0, wanted / total, 1 / task.size))
-        )
+            amounts[of] = sum((truth.sum(0) for truth in truths), np.zeros(TASKS[name].size))[columns]
+        even = evened(task, amounts, chance)
+        weights[name] = torch.ones(task.size) if even is None else torch.from_numpy(even)  # nothing tells of the task
     return weights
 
 

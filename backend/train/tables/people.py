@@ -23,8 +23,6 @@ from backend.data import DATASETS
 from backend.data.recording import Parts, Recording, Sequence, Series, Values, sequence
 from backend.data.synthetic import HOME, TRAINING_SEEDS, scene_recording
 from backend.tasks import TASKS, Classification
-from backend.train.config import TrainConfig
-from backend.train.source import split
 from backend.train.tables.columns import AS_USUAL, COLUMNS, OTHER_DEVICE
 from broker.errors import DataError
 from edge.frames import resize
@@ -124,21 +122,6 @@ def sensed(one: Sequence, senses: Many[str], tasks: Many[str]) -> Sequence | Non
     targets = {task: truth for task, truth in one.targets.items() if task in tasks}
     parts = {task: of for task, of in one.parts.items() if task in tasks}
     return replace(one, series=series, targets=targets, parts=parts) if series and targets else None
-
-
-@dataclass(frozen=True)
-class Roles:
-    """Sequences by role: `test` is never learned from, `validation` only calibrated on."""
-
-    train: list[Sequence]
-    validation: list[Sequence]
-    test: list[Sequence]
-
-
-def roles(sequences: Many[Sequence], config: TrainConfig) -> Roles:
-    """By person, as training splits recordings."""
-    found = split(cast(Many[Any], sequences), config)  # it asks for person and fold, which sequences have, too
-    return Roles(*(cast(list[Sequence], getattr(found, role)) for role in ("train", "validation", "test")))
 
 
 def other_device(one: Sequence) -> Sequence:

@@ -66,7 +66,7 @@ NARROW: dict[str, dict[str, Any]] = {
 }
 """Encoders of pictures and sound, at about a third of the usual cost."""
 FULL = Size(
-    "full", Amount(42, 32, 240), seeds=3, steps=100, second=36, adapting=25, dim=64, crops=12, slots=4, most=3,
+    "full", Amount(42, 32, 240), seeds=3, steps=80, second=30, adapting=25, dim=64, crops=12, slots=4, most=3,
     encoders=NARROW,
 )  # fmt: skip
 SMOKE = Size(
