@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -28,9 +29,8 @@ def read_llm(llm: str) -> PreTrainedModel:
     Raises CheckpointError where there is none, or one whose weights are no safetensors.
     """
     from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
+    _hush()
     try:
         found = AutoModelForCausalLM.from_pretrained(
             llm,
@@ -82,6 +82,7 @@ def read_tokenizer(llm: str, *, here: bool = False) -> PreTrainedTokenizerBase:
     """
     from transformers import AutoTokenizer
 
+    _hush()
     try:
         found = AutoTokenizer.from_pretrained(llm, local_files_only=here, trust_remote_code=False)
     except Exception as error:
@@ -105,6 +106,14 @@ def decoder(llm: PreTrainedModel) -> nn.Module:
 def embedding(llm: PreTrainedModel) -> nn.Embedding:
     """The table of words."""
     return cast(nn.Embedding, llm.get_input_embeddings())
+
+
+def _hush() -> None:
+    """No bars, and no word of every try to reach a hub: what fails is told once, by our own error."""
+    from transformers.utils import logging as bars
+
+    bars.disable_progress_bar()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
 
 def _said(error: Exception) -> str:
