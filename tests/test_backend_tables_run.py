@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -93,6 +94,7 @@ def test_an_interrupted_training_goes_on_to_the_same_result(done, tmp_path):
     whole = declare(SMOKE, ["simulator"], ["1"], [])
     cell = next(c for c in whole.cells.values() if c.row == UNIMODAL and c.config.model.modalities == ("gaze",))
     work = cells.Work(tmp_path, cells.People(out / "data", SMOKE.amount, None))
+    shutil.copytree(out / "cells" / "encoders", tmp_path / "cells" / "encoders")
     with pytest.raises(KeyboardInterrupt):
         cells.do(cell, work, lambda line: os.kill(os.getpid(), signal.SIGINT))
     assert cell.result(tmp_path) is None and saved_steps(cell.folder(tmp_path)) == 1

@@ -148,7 +148,10 @@ class Recordings(list[Recording]):
 
 @dataclass(frozen=True)
 class Series:
-    """Windows of one stream by slot: `values` (L, ...) as the modality's axes say, `quality` (L,), `present` (L,)."""
+    """Windows of one stream by slot: `values` (L, ...) as the modality's axes say, `quality` (L,), `present` (L,).
+
+    `encoded`: `values` are an encoder's tokens (L, K, d), and `quality` has its trust in it.
+    """
 
     device: str
     name: str
@@ -159,6 +162,7 @@ class Series:
     scale: float
     quality: NDArray[np.float32]
     present: NDArray[np.bool_]
+    encoded: bool = False
 
     @property
     def key(self) -> str:

@@ -44,15 +44,19 @@ class DropConfig:
 
 @dataclass(frozen=True)
 class Windows:
-    """All windows of one modality in a batch, (n, ...) by shape; `where` (n, 3): sequence, slot and row of each."""
+    """All windows of one modality in a batch, (n, ...) by shape; `where` (n, 3): sequence, slot and row of each.
+
+    `encoded`: they are an encoder's tokens (n, K, d) already.
+    """
 
     values: tuple[Tensor, ...]
     rate: float
     where: Tensor
+    encoded: bool = False
 
     def to(self, device: torch.device) -> Windows:
         """The same on a device."""
-        return Windows(tuple(x.to(device) for x in self.values), self.rate, self.where.to(device))
+        return Windows(tuple(x.to(device) for x in self.values), self.rate, self.where.to(device), self.encoded)
 
 
 PATCH = 24
@@ -169,9 +173,9 @@ def assemble(
     drop: DropConfig | None = None,
     varied: Mapping[str, AugmentConfig] = MappingProxyType({}),
 ) -> Batch:
-    """Tensors of the crops; `augment` and `drop` None leave the windows as recorded.
+    """Tensors of the crops; `augment` and `drop` None leave the windows as recorded, and tokens are never varied.
 
-    `varied`: by dataset, what stands in the place of `augment`.
+    `varied`: by dataset, what stands in the place of `augment`. All of a modality is tokens, or nothing is.
     """
     shape = (len(crops), slots, max(len(c.series) for c in crops))
     modality, placement = (np.zeros((shape[0], shape[2]), np.int64) for _ in range(2))
@@ -179,13 +183,14 @@ def assemble(
     values: dict[tuple[Any, ...], list[np.ndarray]] = {}
     where: dict[tuple[Any, ...], list[np.ndarray]] = {}
     rates: dict[str, float] = {}
+    encoded = {series.modality: series.encoded for one in crops for series in one.series}
     unasked: list[frozenset[str]] = [frozenset()] * len(crops)
     mirrored = [False] * len(crops)
     streams: list[list[Placed]] = [[] for _ in crops]
     for r, one in enumerate(crops):
         if one.masks and not one.targets:
             continue  # nothing to decide: its frames are learned from as they are
-        own = varied.get(one.dataset, augment)
+        own = None if any(series.encoded for series in one.series) else varied.get(one.dataset, augment)
         sided = any(TASKS[task].sided for task in one.targets if task in config.tasks)
         sided = sided or any(series.modality in UNMIRRORED for series in one.series)
         mirror = mirrored[r] = own is not None and rng.random() < own.mirror and not sided
@@ -216,7 +221,7 @@ def assemble(
         kinds = [kind for kind in values if kind[0] == name]
         stacked = tuple(torch.from_numpy(_stacked(values[kind])) for kind in kinds)
         places = np.concatenate([one for kind in kinds for one in where[kind]])
-        windows[name] = Windows(stacked, rate, torch.from_numpy(places))
+        windows[name] = Windows(stacked, rate, torch.from_numpy(places), encoded[name])
     rows = int(present.any((0, 1)).sum())
     about = [torch.from_numpy(a[..., :rows]) for a in (modality, placement, quality, present)]
     targets, parts = _labels(crops, slots, config, unasked, mirrored)
@@ -340,7 +345,9 @@ def answer(model: SensorModel, batch: Batch, most: int = 0) -> Answers:
     tokens = torch.zeros(sequences, slots, rows, config.tokens, config.dim, device=device)
     quality, votes = batch.quality, {}
     for name, windows in batch.windows.items():
-        encoded = [model.encode(name, x, windows.rate) for x in windows.values]
+        encoded = [
+            (x, x.new_ones(len(x))) if windows.encoded else model.encode(name, x, windows.rate) for x in windows.values
+        ]
         tokens_nKd, trust_n = (torch.cat(parts) for parts in zip(*encoded, strict=True))
         index = tuple(windows.where.unbind(-1))
         tokens_nKd, trust_n = tokens_nKd.float(), trust_n.float()

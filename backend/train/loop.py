@@ -207,7 +207,7 @@ def let_learn(module: nn.Module) -> None:
 def _with_sounds_mixed(batch: Batch, config: TrainConfig, rng: np.random.Generator) -> Batch:
     """The batch with sounds laid over each other."""
     task = EVENTS.name
-    if "audio" not in batch.windows or task not in batch.targets:
+    if "audio" not in batch.windows or batch.windows["audio"].encoded or task not in batch.targets:
         return batch
     sound, none = batch.windows["audio"], EVENTS.none_index
     assert none is not None

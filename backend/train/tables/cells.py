@@ -37,12 +37,13 @@ from backend.train.tables.measure import (
     constant,
     shuffled,
 )
-from backend.train.tables.people import Amount, People, files_of, sensed, shots
+from backend.train.tables.people import Amount, People, files_of, save, sensed, shots
 from backend.train.tables.perturb import disturbances
+from backend.train.tables.tokens import encoded
 from broker.errors import CheckpointError
 
 RESULT = "result.json"
-CELLS = 1
+CELLS = 2
 """Counts up where a cell of the same configuration would come to another result."""
 
 
@@ -50,8 +51,8 @@ CELLS = 1
 class Cell:
     """`kind` is one of KINDS; `table`, `row`, `world`, `group` and `seed` say where its folder stands.
 
-    `base` is the cell whose checkpoint it starts from or measures; `options` are the kind's own, plain
-    values.
+    `base` is the cell whose checkpoint it starts from or measures, `encoders` the one whose encoders it begins with;
+    `options` are the kind's own, plain values.
     """
 
     kind: str
@@ -65,6 +66,14 @@ class Cell:
     config: TrainConfig | None = None
     base: Cell | None = None
     options: Mapping[str, Any] | None = None
+    encoders: Cell | None = None
+
+    @property
+    def seen_by(self) -> Cell | None:
+        """The cell whose encoders make tokens of its windows; None where it sees windows."""
+        if self.kind not in ("train", "few") or (self.options or {}).get("windows"):
+            return None
+        return self.encoders or (self.base.seen_by if self.base else None)
 
     @cached_property
     def digest(self) -> str:
@@ -80,6 +89,7 @@ class Cell:
             "amount": asdict(self.amount),
             "seed": self.seed,
             "base": None if self.base is None else self.base.digest,
+            "encoders": None if self.encoders is None else self.encoders.digest,
             "options": dict(self.options or {}),
         }
         return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()
@@ -149,6 +159,15 @@ def prepare(cell: Cell, work: Work, report: Report) -> dict[str, Any]:
     return {}
 
 
+def encode(cell: Cell, work: Work, report: Report) -> dict[str, Any]:
+    """A set as the base's encoders see it, for the cells that learn above them."""
+    assert cell.base is not None
+    (column,) = cell.columns
+    sequences = encoded(_model_of(cell.base, work), work.people.of(column.dataset, column.variant))
+    save(sequences, work.people.tokens(cell.base.digest, column.dataset, column.variant))
+    return {}
+
+
 def domain(cell: Cell, work: Work, report: Report) -> dict[str, Any]:
     """Hand-made statistics and a forest or a ridge, on one column."""
     (column,) = cell.columns
@@ -167,7 +186,8 @@ def train(cell: Cell, work: Work, report: Report) -> dict[str, Any]:
         config = replace(config, start=str(cell.base.folder(work.out)))
     every = {name: _roles(cell, work, name) for name in sets_of(cell.columns)}
     cut = {name: _sensed(of.train, config, cell.columns) for name, of in every.items()}
-    model, seconds = learn(config, cut, folder, report)
+    encoders = None if cell.encoders is None else _model_of(cell.encoders, work)
+    model, seconds = learn(config, cut, folder, report, encoders)
     found: dict[str, Any] = {}
     for name, of in every.items():
         mine = [one for one in cell.columns if one.dataset == name]
@@ -233,6 +253,7 @@ def disturb(cell: Cell, work: Work, report: Report) -> dict[str, Any]:
 
 KINDS: dict[str, Callable[[Cell, Work, Report], dict[str, Any]]] = {
     "prepare": prepare,
+    "encode": encode,
     "domain": domain,
     "train": train,
     "few": few,
@@ -244,7 +265,9 @@ def _roles(cell: Cell, work: Work, dataset: str) -> Split[Sequence]:
     config = cell.config or (cell.base.config if cell.base else None)
     assert config is not None
     (variant,) = {one.variant for one in cell.columns if one.dataset == dataset}
-    return split(work.people.of(dataset, variant), config)
+    if cell.seen_by is None:
+        return split(work.people.of(dataset, variant), config)
+    return split(work.people.seen_by(cell.seen_by.digest, dataset, variant), config)
 
 
 def _sensed(sequences: Iterable[Sequence], config: TrainConfig, columns: Many[Column]) -> list[Sequence]:

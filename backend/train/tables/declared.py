@@ -6,9 +6,9 @@ declared, and `lacking` says why.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as Many
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ CHUNK = 7
 DOMAIN, UNIMODAL, ADAPTER, UNIMODAL_MT = "domain-specific", "unimodal", "unimodal adapter", "unimodal multi-task"
 MULTI, MULTI_MT, IOT_LM, STAGE_1 = "multisensory", "multisensory multi-task", "IoT-LM", "stage 1"
 ABLATED = "synthetic_touch"
+ENCODERS, TUNED = "encoders", "encoders learn, too"
 TABLE_1 = (DOMAIN, UNIMODAL, ADAPTER, UNIMODAL_MT, MULTI, MULTI_MT, IOT_LM)
 
 
@@ -64,15 +65,31 @@ class Declared:
 
     def needs(self, cell: Cell) -> list[Cell]:
         """The cells that have to be done before."""
+        if cell.kind == "prepare":
+            return []
+        before = [one for one in (cell.base, cell.encoders) if one]
+        if cell.seen_by is not None:
+            return [*before, *(self.cells[one.digest] for one in self._tokens(cell, cell.seen_by))]
         sets = sets_of(cell.columns)
-        before = [
-            one for one in self.cells.values() if one.kind == "prepare" and (one.options or {})["dataset"] in sets
+        return [
+            *before,
+            *(one for one in self.cells.values() if one.kind == "prepare" and (one.options or {})["dataset"] in sets),
         ]
-        return [*(before if cell.kind != "prepare" else []), *([cell.base] if cell.base else [])]
+
+    def _tokens(self, cell: Cell, encoders: Cell) -> Iterator[Cell]:
+        """The cells that encode what it learns from."""
+        for dataset, variant in dict.fromkeys((one.dataset, one.variant) for one in cell.columns):
+            column = next(one for one in cell.columns if (one.dataset, one.variant) == (dataset, variant))
+            first = next(one for one in COLUMNS if one.dataset == dataset)
+            about = ("data", "tokens", column.world, f"{dataset}{variant}-{encoders.world}", cell.seed)
+            yield Cell("encode", *about, (replace(first, variant=variant),), cell.amount, base=encoders)
 
     def _prepare(self, cell: Cell) -> None:
         if cell.kind == "prepare":
             return
+        if cell.seen_by is not None:
+            for one in self._tokens(cell, self.add(cell.seen_by)):
+                self.add(one)
         for dataset in sets_of(cell.columns):
             total = files_of(dataset, self.size.amount)
             for first in range(0, total, CHUNK):
@@ -119,7 +136,15 @@ class _World:
         """A cell of this world and seed."""
         group = columns[0].name if len(columns) == 1 else more.pop("group", "all")
         more.pop("group", None)
+        if kind == "train" and "base" not in more:
+            more.setdefault("encoders", self.encoders())
         return Cell(kind, table, row, self.world, group, self.seed, tuple(columns), self.size.amount, config, **more)
+
+    def encoders(self) -> Cell:
+        """All rows of a world and seed learn above the same encoders."""
+        config = rows.encoders(self.size, self.columns, self.seed)
+        about = ("train", ENCODERS, ENCODERS, self.world, "all", self.seed, self.columns, self.size.amount)
+        return self.whole.add(Cell(*about, config))
 
     def unimodal(self, column: Column) -> Cell:
         return self.cell("train", "1", UNIMODAL, (column,), rows.unimodal(self.size, column, self.seed))
@@ -242,6 +267,8 @@ class _World:
         first = self.whole.put("ablations", STAGE_1, self.cell("train", "ablations", STAGE_1, scene, config))
         for name, changed in stages.ablations(config).items():
             self.whole.put("ablations", name, self.cell("train", "ablations", name, scene, changed))
+        tuned = self.cell("train", "ablations", TUNED, scene, config, options={"windows": True})
+        self.whole.put("ablations", TUNED, tuned)
         if self.no_language:
             self.whole.lacking["ablations", "of the language model"] = self.no_language
             return

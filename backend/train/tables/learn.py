@@ -80,9 +80,16 @@ def label_weights(sequences: Mapping[str, Many[Sequence]], config: TrainConfig) 
 
 
 def learn(
-    config: TrainConfig, sequences: Mapping[str, Many[Sequence]], folder: Path, report: Report
+    config: TrainConfig,
+    sequences: Mapping[str, Many[Sequence]],
+    folder: Path,
+    report: Report,
+    encoders: SensorModel | None = None,
 ) -> tuple[SensorModel, float]:
     """A trained model and the seconds that its steps took; a run that was interrupted goes on.
+
+    It begins with the encoders of a model, where one is given, and where all that it sees is tokens they stay as they
+    are.
 
     Raises KeyboardInterrupt when it is interrupted now; all is saved.
     """
@@ -94,6 +101,13 @@ def learn(
     state = load_state(config, folder) if begun else new_state(config)
     if config.start and not begun:
         put_in_weights(state, weights)
+    if encoders is not None and not begun:
+        weight = {f"encoders.{k}": v for k, v in encoders.encoders.state_dict().items()}
+        for of in (state.model.state_dict(), state.average):
+            for name in of.keys() & weight.keys():
+                of[name].copy_(weight[name])
+    if all(series.encoded for of in sequences.values() for one in of for series in one.series):
+        state.model.encoders.requires_grad_(False)
     began = time.monotonic() - state.seconds
     if not state.done(config) and not run_steps(state, Cuts(sequences, config), weights, config, folder, report):
         raise KeyboardInterrupt

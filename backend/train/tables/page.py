@@ -51,10 +51,15 @@ def _head(report: Report) -> str:
         "# The paper's tables, measured anew",
         f'Made by `backend eval --tables`, {report["date"]}, at the size "{size["name"]}": {machine["cores"]} cores '
         f"({machine['processor']}), PyTorch {machine['torch']}, {cells['done']} of {cells['of']} cells done in "
-        f"{cells['minutes']:.0f} core-minutes. Models of {size['dim']} dimensions, {size['steps']} steps of "
-        f"{size['crops']} crops of {size['slots']} windows for each set that a model learns from, {size['seeds']} "
-        f"seed{'s' * (size['seeds'] != 1)}. Simulated: {amount['people']} people a scene, {amount['seconds']} s each. "
-        f"Recorded: at most {amount['slots']} windows of each person.",
+        f"{cells['minutes']:.0f} core-minutes, {size['seeds']} seed{'s' * (size['seeds'] != 1)}. Simulated: "
+        f"{amount['people']} people a scene, {amount['seconds']} s each. Recorded: at most {amount['slots']} windows of "
+        "each person.",
+        f"Encoders of {size['dim']} dimensions are trained once for a world and a seed, by all tasks that each sense "
+        f"tells of ({size['encoding']} steps of {size['crops']} crops of {size['slots']} windows for each set), and "
+        "stay: as the paper's are, they are every row's, and a row is what is learned above them "
+        f"({size['steps']} steps for each set that it learns from; stage 2: {size['second']}). So even a row of one "
+        "task and one sense has an encoder that other tasks have taught, which narrows what is to be won by many. "
+        "Domain-specific rows have no encoder.",
         "A figure is the mean over people who are in no training set, each person's own metric (Appendix C); in "
         "brackets its 95 % interval, by a bootstrap over people pooled over seeds, which leave out different people. "
         "Without brackets there were fewer than five people. The parts of `rgbd_7scenes` are stretches of one room, "

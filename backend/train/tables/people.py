@@ -29,7 +29,7 @@ from edge.frames import resize
 
 PARTED = {"rgbd_7scenes": 6}
 """A set of one recording, in so many stretches: its "people" are parts of the way through one room, and no people."""
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -203,6 +203,7 @@ class People:
     def __init__(self, folder: Path, amount: Amount, root: Path | None) -> None:
         self.folder, self.amount, self.root = folder, amount, root
         self._found: dict[tuple[str, str], list[Sequence]] = {}
+        self._seen: dict[tuple[str, str, str], list[Sequence]] = {}
 
     def path(self, dataset: str, number: int = 0) -> Path:
         """One of the files of a set: another one where other columns or amounts are asked for."""
@@ -213,6 +214,17 @@ class People:
         """Read or render one file's worth, if nobody has."""
         if not self.path(dataset, number).is_file():
             save(list(read(dataset, self.amount, self.root, number)), self.path(dataset, number))
+
+    def tokens(self, encoders: str, dataset: str, variant: str) -> Path:
+        """The file of a set as the encoders of that digest see it."""
+        return self.folder / f"tokens-{encoders[:12]}" / f"{dataset}{'-other' * bool(variant)}.npz"
+
+    def seen_by(self, encoders: str, dataset: str, variant: str) -> list[Sequence]:
+        """The set's sequences as tokens, which a cell has encoded before."""
+        key = (encoders, dataset, variant)
+        if key not in self._seen:
+            self._seen[key] = load(self.tokens(*key))
+        return self._seen[key]
 
     def of(self, dataset: str, variant: str = AS_USUAL) -> list[Sequence]:
         """The set's sequences, as usual or through other sensors."""
@@ -239,9 +251,8 @@ def save(sequences: Many[Sequence], path: Path) -> None:
         for task, of in one.parts.items():
             arrays |= {f"{n}/{task}/labels": of.labels, f"{n}/{task}/share": of.share}
         kept = ("name", "dataset", "person", "slot", "hop_ns", "fold")
-        streams = [
-            [getattr(s, k) for k in ("device", "name", "modality", "placement", "rate", "scale")] for s in one.series
-        ]
+        told = ("device", "name", "modality", "placement", "rate", "scale", "encoded")
+        streams = [[getattr(s, k) for k in told] for s in one.series]
         about.append([{k: getattr(one, k) for k in kept}, streams, list(one.targets), list(one.parts)])
     path.parent.mkdir(parents=True, exist_ok=True)
     part_ = path.with_suffix(".part.npz")
@@ -256,8 +267,8 @@ def load(path: Path) -> list[Sequence]:
         for n, (kept, streams, tasks, parted) in enumerate(json.loads(str(arrays["about"]))):
             get = partial(_array, arrays, n)
             series = tuple(
-                Series(d, name, m, p, rate, get(f"{i}/values"), scale, get(f"{i}/quality"), get(f"{i}/present"))
-                for i, (d, name, m, p, rate, scale) in enumerate(streams)
+                Series(d, name, m, p, rate, get(f"{i}/values"), scale, get(f"{i}/quality"), get(f"{i}/present"), seen)
+                for i, (d, name, m, p, rate, scale, seen) in enumerate(streams)
             )
             targets = {task: get(task) for task in tasks}
             parts = {task: Parts(get(f"{task}/labels"), get(f"{task}/share")) for task in parted}

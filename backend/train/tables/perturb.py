@@ -20,6 +20,7 @@ from backend.train.tables.columns import Column
 from backend.train.tables.measure import Calibration, Said, answers, by_person, losses
 from backend.train.tables.people import part
 from backend.train.tables.statistics import rank_correlation
+from backend.train.tables.tokens import encoded
 
 NOISE = (0.1, 0.3, 1.0)
 """Of each channel's deviation over the test people."""
@@ -103,7 +104,8 @@ def disturbances(
     seed: int,
 ) -> tuple[dict[str, dict[str, dict[str, float]]], dict[str, Any]]:
     """Every person's metric, by disturbance and column of one set; and by column what is told of the gate."""
-    sequences = halves(sequences)
+    windows = halves(sequences)
+    sequences = encoded(model, windows)
     whole = answers(model, sequences, columns)
     found: dict[str, dict[str, dict[str, float]]] = {}
 
@@ -114,7 +116,7 @@ def disturbances(
 
     note("none", whole)
     for share in NOISE:
-        note(f"noise {share:g}", answers(model, noisy(sequences, share, seed), columns))
+        note(f"noise {share:g}", answers(model, noisy(windows, share, seed), columns))
     for slots in CONTEXT:
         if slots < model.config.slots:
             note(f"context {slots / 2:g} s", answers(seeing(model, slots), sequences, columns))

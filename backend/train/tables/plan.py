@@ -35,6 +35,8 @@ READ_S = {"synthetic": 2.2, "synthetic_touch": 1.7, "synthetic_drive": 1.6, "utd
 """Of a simulated person, or a recorded set."""
 PARAMETER_US = 0.12e-3
 """Of one parameter of a language model for one token, learning."""
+TOKENS_MS = 0.03
+"""Of one window that is tokens already."""
 BEGIN_S = 2.0
 """Of building a model and reading windows."""
 
@@ -50,34 +52,41 @@ def _seconds(cell: Cell) -> float:
         return READ_S.get(options["dataset"], 20.0) * float(options["last"] - options["first"])
     config = cell.config or (cell.base.config if cell.base else None)
     assert config is not None
-    measuring = BEGIN_S + _measuring(cell, config)
     if cell.kind == "domain":
         return BEGIN_S + 20.0
+    seen, shown = cell.seen_by is not None, _measuring(cell, config, True)
+    if cell.kind == "encode":
+        return BEGIN_S + (_measuring(cell, config, False) - shown) / TESTED
     if cell.kind == "disturb":
         senses = len(config.model.modalities)
-        rounds = 1 + len(NOISE) + len(CONTEXT) + len(LATE) + (senses if senses > 1 else 0) / 2
-        return BEGIN_S + rounds * _measuring(cell, config) / 2
+        rounds = 1 + len(CONTEXT) + len(LATE) + (senses if senses > 1 else 0) / 2
+        return BEGIN_S + (rounds * shown + len(NOISE) * _measuring(cell, config, False)) / 2
+    measuring = BEGIN_S + (shown if seen else _measuring(cell, config, False))
     if cell.config is None:
         return measuring
-    return measuring + config.steps * step_ms(config, sets_of(cell.columns)) / 1000
+    return measuring + config.steps * step_ms(config, sets_of(cell.columns), seen) / 1000
 
 
-def _measuring(cell: Cell, config: TrainConfig) -> float:
+TESTED = 0.45
+"""Share of the people who are measured: those of the test, and those who calibrate."""
+
+
+def _measuring(cell: Cell, config: TrainConfig, seen: bool) -> float:
     """Seconds of measuring the test people, and those who calibrate."""
     total = 0.0
     for name in sets_of(cell.columns):
         simulated = DATASETS[name].unseen is not None
-        people = cell.amount.people * 0.45 if simulated else 8
+        people = cell.amount.people * TESTED if simulated else 8
         slots = 2 * cell.amount.seconds if simulated else cell.amount.slots
-        window = sum(_streams(config, name))
+        window = sum(_streams(config, name, seen))
         total += people * slots * (window / 3 + _decision_ms(config, 3.0) / 2) / 1000
     return total * (2 if (cell.options or {}).get("floors") else 1)
 
 
-def _streams(config: TrainConfig, dataset: str) -> list[float]:
-    """The cost of each stream's window."""
+def _streams(config: TrainConfig, dataset: str, seen: bool) -> list[float]:
+    """The cost of each stream's window; `seen`: an encoder has made tokens of it."""
     held = [m for m in DATASETS[dataset].modalities if m in config.model.modalities]
-    return [WINDOW_MS[m] for m in held for _ in range(STREAMS.get(dataset, {}).get(m, 1))]
+    return [TOKENS_MS if seen else WINDOW_MS[m] for m in held for _ in range(STREAMS.get(dataset, {}).get(m, 1))]
 
 
 def _decision_ms(config: TrainConfig, rows: float) -> float:
@@ -97,13 +106,13 @@ def parameters(architecture: dict[str, object]) -> float:
     return layers * (4 * width * width + 3 * width * inner)
 
 
-def step_ms(config: TrainConfig, sets: Iterable[str]) -> float:
-    """Milliseconds of one step of training."""
+def step_ms(config: TrainConfig, sets: Iterable[str], seen: bool = False) -> float:
+    """Milliseconds of one step of training; `seen`: all windows are tokens already."""
     each, slots = [], config.crops * config.slots
     for name in sets:
-        streams = _streams(config, name)
+        streams = _streams(config, name, seen)
         mean = sum(streams) / max(len(streams), 1)
         kept = 1.0 + (min(len(streams), config.drop.most) - 1) * KEPT
         each.append(slots * mean * kept + (config.decisions or slots) * _decision_ms(config, kept))
     mean = sum(each) / max(len(each), 1)
-    return mean + STEP_MS + SENSE_MS * len(config.model.modalities)
+    return mean + (STEP_MS / 2 if seen else STEP_MS + SENSE_MS * len(config.model.modalities))

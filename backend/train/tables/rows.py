@@ -30,7 +30,8 @@ RATIOS = {"25 %": 0.25, "50 %": 0.5}
 
 @dataclass(frozen=True)
 class Size:
-    """How large everything is. `steps` of training and `second` of stage 2 for each set; `adapting` of few `shots`.
+    """How large everything is. `encoding` steps of the encoders, `steps` of a row above them and `second` of stage 2
+    for each set; `adapting` of few `shots`.
 
     `sets` are those that are measured at all; none given: all that there are.
     """
@@ -38,6 +39,7 @@ class Size:
     name: str
     amount: Amount
     seeds: int
+    encoding: int
     steps: int
     second: int
     adapting: int
@@ -66,11 +68,11 @@ NARROW: dict[str, dict[str, Any]] = {
 }
 """Encoders of pictures and sound, at about a third of the usual cost."""
 FULL = Size(
-    "full", Amount(42, 32, 240), seeds=3, steps=80, second=30, adapting=25, dim=64, crops=12, slots=4, most=3,
-    encoders=NARROW,
+    "full", Amount(42, 32, 240), seeds=3, encoding=300, steps=400, second=120, adapting=25, dim=64, crops=12, slots=4,
+    most=3, encoders=NARROW,
 )  # fmt: skip
 SMOKE = Size(
-    "smoke", Amount(4, 8, 16), seeds=1, steps=2, second=1, adapting=1, dim=16, crops=2, slots=2, most=3,
+    "smoke", Amount(4, 8, 16), seeds=1, encoding=2, steps=2, second=1, adapting=1, dim=16, crops=2, slots=2, most=3,
     shots=(0, 5), sets=("synthetic_touch", "eyemu_gaze", "capfingerid"),
     encoders={name: {**options, "width": 4} for name, options in NARROW.items()},
 )  # fmt: skip
@@ -101,6 +103,7 @@ def base(size: Size, columns: Many[Column], senses: Iterable[str], seed: int) ->
         crops=size.crops,
         slots=size.slots,
         smoothing=0.05,
+        auxiliary=0.0,
         folds=FOLDS,
         fold=seed % FOLDS,
         seed=seed,
@@ -110,6 +113,13 @@ def base(size: Size, columns: Many[Column], senses: Iterable[str], seed: int) ->
         varied={name: varied for name, varied in VARIED.items() if name in sets},
         drop=DropConfig(most=size.most),
     )
+
+
+def encoders(size: Size, columns: Many[Column], seed: int) -> TrainConfig:
+    """All tasks from all senses, for the encoders' sake: each sense answers for itself at every slot, all at a few."""
+    config = base(size, columns, senses_of(columns), seed)
+    decisions = size.crops * size.slots // 3
+    return replace(config, steps=size.encoding * len(config.datasets), auxiliary=1.0, decisions=decisions)
 
 
 def unimodal(size: Size, column: Column, seed: int) -> TrainConfig:

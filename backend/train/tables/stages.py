@@ -76,7 +76,6 @@ def ablations(config: TrainConfig) -> dict[str, TrainConfig]:
     return {
         "early fusion": replace(config, model=replace(config.model, fusion="early")),
         "late fusion": replace(config, model=replace(config.model, fusion="late")),
-        "no auxiliary heads": replace(config, auxiliary=0.0),
         "no modality dropout": replace(config, drop=whole),
         **{f"{rule} balance": replace(config, balance=rule) for rule in ("uncertainty", "fixed")},
     }
