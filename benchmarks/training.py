@@ -57,7 +57,7 @@ class Losing(nn.Module):
         fast = self.config.bf16 and has_bf16(self.state.device)
         with torch.autocast(self.state.device.type, torch.bfloat16, enabled=fast):
             answers = answer(self.model, batch)
-        tasks = by_task(task_losses(answers, batch, self.weights, self.config))
+        tasks = by_task(task_losses(self.model, answers, batch, self.weights, self.config))
         total = self.state.balance.total(tasks, self.says)
         self.state.balance.learn({name: float(loss.detach()) for name, loss in tasks.items()})
         return {"loss": total}

@@ -86,7 +86,7 @@ def test_a_task_of_which_nothing_counts_has_no_loss_and_a_step_without_any_chang
     unknown = {name: torch.full_like(of, TASKS[name].unknown) for name, of in batch.targets.items()}
     one, *_ = unknown
     some = replace(batch, targets={**batch.targets, one: unknown[one]})
-    losses = task_losses(answer(state.model, some), some, weights, config)
+    losses = task_losses(state.model, answer(state.model, some), some, weights, config)
     assert losses and not [name for name in losses if name.startswith(one)]
     none = replace(batch, targets=unknown)
-    assert not task_losses(answer(state.model, none), none, weights, config)
+    assert not task_losses(state.model, answer(state.model, none), none, weights, config)

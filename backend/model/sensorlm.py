@@ -6,7 +6,7 @@ event rules or the store. One code path, `History` rows -> `collate` -> `fuse`, 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, Self, cast
 
@@ -235,8 +235,13 @@ class SensorModel(nn.Module):
         """The decoder of one mask."""
         return cast(ContactDecoder, self.masks[mask])
 
-    def fuse(self, batch: FuseBatch, asked: Collection[str] | None = None) -> Outputs:
-        """What every task's head says, and its gate, for B decisions; of the tasks `asked` alone, where given."""
+    def fuse(
+        self, batch: FuseBatch, asked: Collection[str] | None = None, rows: Mapping[str, Tensor] | None = None
+    ) -> Outputs:
+        """What every task's head says, and its gate, for B decisions; of the tasks `asked` alone, where given.
+
+        `rows` (B,) bool by task: the decisions, at least one, that its head is asked about; of others it says zeros.
+        """
         fused = self.adapter(batch)
         tasks = [(i, task) for i, task in enumerate(self.config.tasks) if asked is None or task in asked]
         index = [i for i, _ in tasks]
@@ -244,10 +249,16 @@ class SensorModel(nn.Module):
         if self.language is not None:
             vector_BNd = vector_BNd + self.language(fused.latents, vector_BNd, index)
         return Outputs(
-            {task: self.heads[task](vector_BNd[:, n]) for n, (_, task) in enumerate(tasks)},
+            {task: self._said(task, vector_BNd[:, n], rows) for n, (_, task) in enumerate(tasks)},
             {task: fused.gate[:, i].exp() for i, task in tasks},
             fused.latents,
         )
+
+    def _said(self, task: str, vector_Bd: Tensor, rows: Mapping[str, Tensor] | None) -> Tensor:
+        if rows is None or bool(rows[task].all()):
+            return cast(Tensor, self.heads[task](vector_Bd))
+        said = self.heads[task](vector_Bd[rows[task]])
+        return cast(Tensor, said.new_zeros(len(vector_Bd), *said.shape[1:]).index_put((rows[task],), said))
 
     @torch.no_grad()
     def settle(self) -> None:
@@ -260,20 +271,17 @@ class SensorModel(nn.Module):
                 if not name.startswith("encoders."):  # whose digests devices know
                     weight.copy_(weight.half())
 
-    def votes(self, modality: str, tokens_BKd: Tensor) -> dict[str, Tensor]:
-        """What the auxiliary heads say, which see one window of one modality alone: (B, K x parts, labels) or (B, ...).
+    def vote(self, modality: str, task: str, tokens_BKd: Tensor) -> Tensor:
+        """What an auxiliary head says, which sees one window of one modality alone: (B, K x parts, labels) or (B, ...).
 
         In a classification each token answers for `parts` equal parts of its share of the window: it has to know where
         a label begins. A regression asks all tokens at once.
         """
-        heads = cast(nn.ModuleDict, self.unimodal[modality])
-        parts = (len(tokens_BKd), self.config.tokens * self.config.parts, -1)
-        return {
-            name: head(tokens_BKd).reshape(parts)
-            if isinstance(self.tasks[name], Classification)
-            else head(tokens_BKd.mean(1))
-            for name, head in heads.items()
-        }
+        head = cast(nn.ModuleDict, self.unimodal[modality])[task]
+        if isinstance(self.tasks[task], Classification):
+            parts = (len(tokens_BKd), self.config.tokens * self.config.parts, -1)
+            return cast(Tensor, head(tokens_BKd)).reshape(parts)
+        return cast(Tensor, head(tokens_BKd.mean(1)))
 
 
 def collate(contexts: Sequence[Context], config: ModelConfig) -> FuseBatch:

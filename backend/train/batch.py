@@ -234,9 +234,12 @@ def _asked(task: Task, present_RLM: np.ndarray, streams: Many[Many[Placed]]) -> 
     """(R, L) bool: where the streams that deliver in a slot are enough to ask the task."""
     asked_RL = np.zeros(present_RLM.shape[:2], bool)
     for asked_L, present_LM, placed in zip(asked_RL, present_RLM, streams, strict=True):
-        for pattern in np.unique(present_LM, axis=0):
-            there = [stream for stream, is_there in zip(placed, pattern, strict=False) if is_there]
-            asked_L[(present_LM == pattern).all(-1)] = task.tells(there)
+        told: dict[bytes, bool] = {}  # by which streams deliver: mostly the same ones
+        for slot, pattern in enumerate(present_LM):
+            key = pattern.tobytes()
+            if key not in told:
+                told[key] = task.tells([stream for stream, there in zip(placed, pattern, strict=False) if there])
+            asked_L[slot] = told[key]
     return torch.from_numpy(asked_RL)
 
 
@@ -330,11 +333,16 @@ def _patches(crops: Many[Crop], slots: int, config: ModelConfig, rng: np.random.
 
 @dataclass(frozen=True)
 class Answers:
-    """The model over a batch: `outputs` of the decisions `at` (n, 2) = sequence, slot; `votes` by modality and task."""
+    """The model over a batch: `outputs` of the decisions `at` (n, 2) = sequence, slot; by modality the `tokens`
+    (n, K, d) of all windows, in the batch's order.
+
+    A head speaks of the decisions alone in whose crop the truth of its task is known; of the others it says zeros, and
+    a task of which nothing is known has no head here.
+    """
 
     outputs: Outputs
     at: Tensor
-    votes: dict[str, dict[str, Tensor]]
+    tokens: dict[str, Tensor]
 
 
 def answer(model: SensorModel, batch: Batch, most: int = 0) -> Answers:
@@ -343,7 +351,7 @@ def answer(model: SensorModel, batch: Batch, most: int = 0) -> Answers:
     sequences, slots, rows = batch.present.shape
     device = batch.present.device
     tokens = torch.zeros(sequences, slots, rows, config.tokens, config.dim, device=device)
-    quality, votes = batch.quality, {}
+    quality, every = batch.quality, {}
     for name, windows in batch.windows.items():
         encoded = [
             (x, x.new_ones(len(x))) if windows.encoded else model.encode(name, x, windows.rate) for x in windows.values
@@ -353,7 +361,7 @@ def answer(model: SensorModel, batch: Batch, most: int = 0) -> Answers:
         tokens_nKd, trust_n = tokens_nKd.float(), trust_n.float()
         tokens = tokens.index_put(index, tokens_nKd)
         quality = quality.index_put(index, quality[index] * trust_n)
-        votes[name] = model.votes(name, tokens_nKd)
+        every[name] = tokens_nKd
     lags = config.slots + 1
 
     def history(x_RLM: Tensor) -> Tensor:
@@ -375,4 +383,6 @@ def answer(model: SensorModel, batch: Batch, most: int = 0) -> Answers:
         history(quality)[which, slot],
         history(batch.present.float())[which, slot] > 0,
     )
-    return Answers(model.fuse(fused), at, votes)
+    known = {name: model.tasks[name].known(target).any(-1)[which] for name, target in batch.targets.items()}
+    known = {name: known_n for name, known_n in known.items() if known_n.any()}
+    return Answers(model.fuse(fused, known, known), at, every)

@@ -60,7 +60,7 @@ class Held:
                     precise = not (config.bf16 and has_bf16(state.device))
                     with torch.autocast(state.device.type, torch.bfloat16, enabled=not precise):
                         answers = answer(model, batch)
-                    found |= task_losses(answers, batch, weights, config)
+                    found |= task_losses(model, answers, batch, weights, config)
                 for n, name in enumerate(names):
                     if name in found:
                         total[:, n] += torch.stack([found[name].double(), total.new_ones(())])

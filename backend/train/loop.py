@@ -150,7 +150,7 @@ def part_losses(
             answers = answer(state.model, batch, config.decisions)
             rng = np.random.default_rng([config.seed, 3, state.step, part])
             losses |= text_loss(state.model, answers, batch, config, rng)
-        losses |= task_losses(answers, batch, weights, config)
+        losses |= task_losses(state.model, answers, batch, weights, config)
     return {name: loss for name, loss in losses.items() if loss.requires_grad}
 
 
@@ -193,15 +193,27 @@ def _meet(state: State, statistics: _Statistics, means: tuple[_Means, ...], grou
 
 def let_learn(module: nn.Module) -> None:
     """Train mode, but eval mode for what is frozen as a whole: its statistics stay, and it drops nothing."""
-    learns = [parameter.requires_grad for parameter in module.parameters()]
-    if all(learns):  # and a module without parameters
-        module.train()
-    elif not any(learns):
-        module.eval()
-    else:
-        module.training = True
-        for child in module.children():
-            let_learn(child)
+    frozen: dict[nn.Module, bool] = {}
+    _find_frozen(module, frozen)
+    _set_modes(module, frozen, hushed=False)
+
+
+def _find_frozen(module: nn.Module, frozen: dict[nn.Module, bool]) -> tuple[bool, bool]:
+    """Note of all modules whether they are frozen as a whole; whether something in this one learns, and stays."""
+    own = [parameter.requires_grad for parameter in module.parameters(recurse=False)]
+    below = [_find_frozen(child, frozen) for child in module.children()]
+    learns, stays = any(own) or any(some for some, _ in below), not all(own) or any(some for _, some in below)
+    frozen[module] = stays and not learns
+    return learns, stays
+
+
+def _set_modes(module: nn.Module, frozen: Mapping[nn.Module, bool], *, hushed: bool) -> None:
+    """Set what is not so already: a module's attributes are slow to set, and steps are many."""
+    hushed = hushed or frozen[module]
+    if module.training == hushed:
+        module.training = not hushed
+    for child in module.children():
+        _set_modes(child, frozen, hushed=hushed)
 
 
 def _with_sounds_mixed(batch: Batch, config: TrainConfig, rng: np.random.Generator) -> Batch:
@@ -221,11 +233,14 @@ def _with_sounds_mixed(batch: Batch, config: TrainConfig, rng: np.random.Generat
 @torch.no_grad()
 def _average(state: State, decay: float) -> None:
     decay = min(decay, (1 + state.step) / (10 + state.step))
+    averages, values = [], []
     for name, value in state.model.state_dict().items():
         if value.is_floating_point():
-            state.average[name].lerp_(value, 1 - decay)
+            averages.append(state.average[name])
+            values.append(value)
         else:
             state.average[name].copy_(value)
+    torch._foreach_lerp_(averages, values, 1 - decay)
 
 
 def run_steps(

@@ -67,34 +67,38 @@ def _within(first: int, cells: int, size: int, finer: int) -> slice:
     return slice(low * finer, high * finer)
 
 
-def task_losses(answers: Answers, batch: Batch, weights: dict[str, Tensor], config: TrainConfig) -> dict[str, Tensor]:
+def task_losses(
+    model: SensorModel, answers: Answers, batch: Batch, weights: dict[str, Tensor], config: TrainConfig
+) -> dict[str, Tensor]:
     """Mean loss by task of the decisions, and by `task/modality` of the unimodal heads (already weighted).
 
     A decision counts where serving would ask for it. Unimodal heads learn tasks that ask for their modality, part by
-    part where the edges of labels mean something, else the window's label throughout. Where nothing counts there is no
-    loss: a zero would be taken for a task that has been learned.
+    part where the edges of labels mean something, else the window's label throughout; they are asked where something
+    is known, and not at all where `auxiliary` is 0. Where nothing counts there is no loss: a zero would be taken for a
+    task that has been learned.
     """
     losses = {}
     which, slot = answers.at.unbind(-1)
     for name, target_RLN in batch.targets.items():
         task = config.model.task(name)
         helping = [m for m in config.model.modalities if m in task.modalities and m in batch.windows]
-        said, target = answers.outputs.heads[name], target_RLN[which, slot]
+        target = target_RLN[which, slot]
         counts = batch.asked[name][which, slot] & task.known(target)
         if counts.any():
-            losses[name] = _mean_loss(task, said, target, counts, weights, config)
-        for modality in helping:
+            losses[name] = _mean_loss(task, answers.outputs.heads[name], target, counts, weights, config)
+        for modality in helping if config.auxiliary else ():
             at = batch.windows[modality].where
-            vote, target = answers.votes[modality][name], target_RLN[at[:, 0], at[:, 1]]
-            counts = task.known(target)
+            known = task.known(target_RLN[at[:, 0], at[:, 1]])
+            if not known.any():
+                continue
+            at = at[known]
+            vote, target = model.vote(modality, name, answers.tokens[modality][known]), target_RLN[at[:, 0], at[:, 1]]
             if isinstance(task, Classification):
                 timed = task.none_label is None
                 parts_nPN = batch.parts[name][at[:, 0], at[:, 1]] if timed else target[:, None].expand_as(vote)
-                counts = counts.repeat_interleave(vote.shape[1])
                 vote, target = vote.flatten(0, 1), parts_nPN.flatten(0, 1)
-            if counts.any():
-                loss = _mean_loss(task, vote, target, counts, weights, config)
-                losses[f"{name}/{modality}"] = config.auxiliary * loss
+            loss = _mean_loss(task, vote, target, target.new_ones(len(target), dtype=torch.bool), weights, config)
+            losses[f"{name}/{modality}"] = config.auxiliary * loss
     return losses
 
 

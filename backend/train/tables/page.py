@@ -52,8 +52,8 @@ def _head(report: Report) -> str:
         f'Made by `backend eval --tables`, {report["date"]}, at the size "{size["name"]}": {machine["cores"]} cores '
         f"({machine['processor']}), PyTorch {machine['torch']}, {cells['done']} of {cells['of']} cells done in "
         f"{cells['minutes']:.0f} core-minutes, {size['seeds']} seed{'s' * (size['seeds'] != 1)}. Simulated: "
-        f"{amount['people']} people a scene, {amount['seconds']} s each. Recorded: at most {amount['slots']} windows of "
-        "each person.",
+        f"{amount['people']} people a scene, {amount['seconds']} s each. Recorded: at most {amount['slots']} windows "
+        "of each person.",
         f"Encoders of {size['dim']} dimensions are trained once for a world and a seed, by all tasks that each sense "
         f"tells of ({size['encoding']} steps of {size['crops']} crops of {size['slots']} windows for each set), and "
         "stay: as the paper's are, they are every row's, and a row is what is learned above them "
