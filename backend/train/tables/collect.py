@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from backend.tasks import TASKS, Classification
-from backend.train.tables.declared import IOT_LM, MULTI, MULTI_MT, STAGE_1, TABLES, Declared
+from backend.train.tables.declared import IOT_LM, MULTI, MULTI_MT, STAGE_1, TABLES, TOLD, Declared
 from backend.train.tables.paper import PAPER, value
 from backend.train.tables.plan import minutes
 from backend.train.tables.stages import CONDITIONINGS
@@ -34,7 +34,7 @@ def reference(table: str, row: str, rows: Iterable[str]) -> str:
     """The row that another one is compared with: IoT-LM where there is one, else the best trained of its kind."""
     there = list(rows)
     if table == "ablations":
-        wanted = [IOT_LM] if row in CONDITIONINGS else [STAGE_1]
+        wanted = [IOT_LM] if row in (*CONDITIONINGS, TOLD) else [STAGE_1]
     elif table in ("2", "3"):
         wanted = ["all"]
     elif table == "4":

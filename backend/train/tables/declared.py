@@ -26,7 +26,7 @@ CHUNK = 7
 DOMAIN, UNIMODAL, ADAPTER, UNIMODAL_MT = "domain-specific", "unimodal", "unimodal adapter", "unimodal multi-task"
 MULTI, MULTI_MT, IOT_LM, STAGE_1 = "multisensory", "multisensory multi-task", "IoT-LM", "stage 1"
 ABLATED = "synthetic_touch"
-ENCODERS, TUNED = "encoders", "encoders learn, too"
+ENCODERS, TUNED, TOLD = "encoders", "encoders learn, too", "answers in words learned, too"
 TABLE_1 = (DOMAIN, UNIMODAL, ADAPTER, UNIMODAL_MT, MULTI, MULTI_MT, IOT_LM)
 
 
@@ -275,3 +275,5 @@ class _World:
         for name, how in {IOT_LM: {}, **stages.CONDITIONINGS}.items():
             spoken = stages.instructed(config, self.size, 1, self.llms[0], **how)
             self.whole.put("ablations", name, self.cell("train", "ablations", name, scene, spoken, base=first))
+        told = replace(stages.instructed(config, self.size, 1, self.llms[0]), **stages.WORDS)
+        self.whole.put("ablations", TOLD, self.cell("train", "ablations", TOLD, scene, told, base=first))

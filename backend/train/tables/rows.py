@@ -30,8 +30,8 @@ RATIOS = {"25 %": 0.25, "50 %": 0.5}
 
 @dataclass(frozen=True)
 class Size:
-    """How large everything is. `encoding` steps of the encoders, `steps` of a row above them and `second` of stage 2
-    for each set; `adapting` of few `shots`.
+    """How large everything is. `encoding` steps of the encoders, of `most` streams of a crop, `steps` of a row above
+    them and `second` of stage 2 for each set; `adapting` of few `shots`.
 
     `sets` are those that are measured at all; none given: all that there are.
     """
@@ -111,15 +111,15 @@ def base(size: Size, columns: Many[Column], senses: Iterable[str], seed: int) ->
         bf16=False,
         device="cpu",
         varied={name: varied for name, varied in VARIED.items() if name in sets},
-        drop=DropConfig(most=size.most),
+        drop=DropConfig(whole=0.15, onwards=0.05, most=99),  # of a dozen streams, three would seldom be the task's own
     )
 
 
 def encoders(size: Size, columns: Many[Column], seed: int) -> TrainConfig:
     """All tasks from all senses, for the encoders' sake: each sense answers for itself at every slot, all at a few."""
     config = base(size, columns, senses_of(columns), seed)
-    decisions = size.crops * size.slots // 3
-    return replace(config, steps=size.encoding * len(config.datasets), auxiliary=1.0, decisions=decisions)
+    decisions, drop = size.crops * size.slots // 3, DropConfig(most=size.most)
+    return replace(config, steps=size.encoding * len(config.datasets), auxiliary=1.0, decisions=decisions, drop=drop)
 
 
 def unimodal(size: Size, column: Column, seed: int) -> TrainConfig:

@@ -17,8 +17,8 @@ from backend.train.batch import DropConfig
 from backend.train.config import TrainConfig
 from backend.train.tables.rows import Size
 
-TEXTS = 4
-"""Answers in words that a step of stage 2 asks for."""
+WORDS: dict[str, Any] = {"texts": 4, "text_weight": 0.5}
+"""Stage 2 that learns answers in words, too: so many in a step, and what they weigh beside the tasks."""
 
 
 def lacking(llms: Many[Path]) -> str:
@@ -48,9 +48,7 @@ def _about(llm: str) -> LanguageConfig:
 
 def instructed(config: TrainConfig, size: Size, sets: int, llm: Path, **how: str) -> TrainConfig:
     """Stage 2 of a model of stage 1: its encoders stay, adapter, heads and conditioning learn."""
-    told = spoken(config, llm, **how)
-    told = replace(told, texts=TEXTS, text_weight=0.5, frees=("adapter", "heads", "language"))
-    told = replace(told, decisions=size.crops * size.slots // 2)
+    told = replace(spoken(config, llm, **how), frees=("adapter", "heads", "language"))
     return replace(told, steps=size.second * sets, learning_rate=1e-3)
 
 
