@@ -135,7 +135,7 @@ def measure(checkpoint: Checkpoint, root: Path | None, rounds: int) -> dict[str,
     return {
         "checkpoint": checkpoint.digest,
         "windows": {one.dataset: one.people for one in found.evidence},
-        "unused": found.unused,
+        "unused": {name: why.removeprefix(f"{root}: ") for name, why in found.unused.items()},
         "machine": {"cpu": cpu(), "threads": 1, "rounds": rounds},
         "versions": {name: version(name) for name in ("torch", "onnx", "onnxruntime")},
         "encoders": encoders,

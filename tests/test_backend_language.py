@@ -100,6 +100,20 @@ def test_what_is_asked_beside_a_task_and_who_is_in_the_batch_changes_nothing(fol
                 assert torch.allclose(model.fuse(one).heads[task][0], together.heads[task][n], atol=1e-5)
 
 
+@pytest.mark.parametrize("spoken", [True, False])
+def test_a_head_says_of_some_decisions_what_it_says_of_all_and_of_others_nothing(folders, spoken):
+    config = configured(folders[KINDS[0]])
+    model = stirred(started(config if spoken else replace(config, language=None)))
+    rows = {TASK[0]: torch.tensor([True, False, True, True, False]), TASK[2]: torch.ones(5, dtype=torch.bool)}
+    with torch.no_grad():
+        whole, some = model.fuse(batch()), model.fuse(batch(), rows=rows)
+        assert list(some.heads) == list(rows)
+        for task, asked in rows.items():
+            assert torch.allclose(some.heads[task][asked], whole.heads[task][asked], atol=1e-5)
+            assert not some.heads[task][~asked].any()
+        assert not model.fuse(batch(), rows={}).heads
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("conditioning", ["soft", "gated"])
 def test_text_is_the_same_with_and_without_a_cache_alone_and_in_a_batch(folders, kind, conditioning):

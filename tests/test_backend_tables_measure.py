@@ -4,34 +4,27 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from backend.checkpoint import Checkpoint
 from backend.model.sensorlm import Predictor, SensorModel
 from backend.tasks import TASKS
 from backend.train.evaluate import decide, encode, headline
 from backend.train.tables import measure
-from backend.train.tables.columns import of_world
 from backend.train.tables.domain import fitted
 from backend.train.tables.measure import Calibration, Said, answers, by_person, calibrated, constant, probabilities
-from backend.train.tables.people import Amount, People, sensed
 from backend.train.tables.perturb import gate, seeing, without
 from backend.train.tables.rows import SMOKE, base
-
-COLUMNS = tuple(one for one in of_world("simulator") if one.dataset == "synthetic_touch")
-SENSES = ("imu", "gaze", "capacitance", "depth")
+from tests.small_tables import COLUMNS, SENSES, small_model, two_people
 
 
 @pytest.fixture(scope="module")
 def people(tmp_path_factory):
-    found = People(tmp_path_factory.mktemp("people"), Amount(2, 6, 8), None).of("synthetic_touch")
-    return [sensed(one, SENSES, [c.task for c in COLUMNS]) for one in found]
+    return two_people(tmp_path_factory.mktemp("people"))
 
 
 @pytest.fixture(scope="module")
 def model():
-    torch.manual_seed(0)
-    return SensorModel(base(SMOKE, COLUMNS, SENSES, 0).model).eval()
+    return small_model()
 
 
 def test_answers_are_those_of_one_decision_after_another(people, model):

@@ -9,27 +9,22 @@ import torch
 
 from backend.model.sensorlm import SensorModel
 from backend.train.state import METRICS
-from backend.train.tables.columns import of_world
 from backend.train.tables.learn import learn
 from backend.train.tables.measure import answers
-from backend.train.tables.people import Amount, People, load, save, sensed
+from backend.train.tables.people import load, save
 from backend.train.tables.rows import SMOKE, base
 from backend.train.tables.tokens import encoded
-
-COLUMNS = tuple(one for one in of_world("simulator") if one.dataset == "synthetic_touch")
-SENSES = ("imu", "gaze", "capacitance", "depth")
+from tests.small_tables import COLUMNS, SENSES, small_model, two_people
 
 
 @pytest.fixture(scope="module")
 def people(tmp_path_factory):
-    found = People(tmp_path_factory.mktemp("people"), Amount(2, 6, 8), None).of("synthetic_touch")
-    return [sensed(one, SENSES, [c.task for c in COLUMNS]) for one in found]
+    return two_people(tmp_path_factory.mktemp("people"))
 
 
 @pytest.fixture(scope="module")
 def model():
-    torch.manual_seed(0)
-    return SensorModel(base(SMOKE, COLUMNS, SENSES, 0).model).eval()
+    return small_model()
 
 
 def test_a_model_says_of_tokens_what_it_says_of_windows(people, model):

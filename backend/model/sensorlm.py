@@ -240,13 +240,15 @@ class SensorModel(nn.Module):
     ) -> Outputs:
         """What every task's head says, and its gate, for B decisions; of the tasks `asked` alone, where given.
 
-        `rows` (B,) bool by task: the decisions, at least one, that its head is asked about; of others it says zeros.
+        `rows` (B,) bool in the place of `asked`, by task: the decisions, at least one, that its head is asked about; of
+        others it says zeros.
         """
+        asked = asked if rows is None else rows
         fused = self.adapter(batch)
         tasks = [(i, task) for i, task in enumerate(self.config.tasks) if asked is None or task in asked]
         index = [i for i, _ in tasks]
         vector_BNd = fused.task[:, index]
-        if self.language is not None:
+        if self.language is not None and index:
             vector_BNd = vector_BNd + self.language(fused.latents, vector_BNd, index)
         return Outputs(
             {task: self._said(task, vector_BNd[:, n], rows) for n, (_, task) in enumerate(tasks)},

@@ -385,4 +385,4 @@ def answer(model: SensorModel, batch: Batch, most: int = 0) -> Answers:
     )
     known = {name: model.tasks[name].known(target).any(-1)[which] for name, target in batch.targets.items()}
     known = {name: known_n for name, known_n in known.items() if known_n.any()}
-    return Answers(model.fuse(fused, known, known), at, every)
+    return Answers(model.fuse(fused, rows=known), at, every)

@@ -6,7 +6,7 @@ Everything said of a row follows from the metric of every person left out. It kn
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 
 from backend.tasks import TASKS, Classification
 from backend.train.tables.declared import IOT_LM, MULTI, MULTI_MT, STAGE_1, TABLES, TOLD, Declared
-from backend.train.tables.paper import PAPER, value
+from backend.train.tables.paper import value
 from backend.train.tables.plan import minutes
 from backend.train.tables.stages import CONDITIONINGS
 from backend.train.tables.statistics import UNKNOWN, Figure, People, difference, figure, spread, verdict
@@ -232,15 +232,3 @@ def _parameters(about: Mapping[tuple[str, str, str, str], Mapping[str, Any]]) ->
 
 def _mean(values: list[float]) -> float | None:
     return round(float(np.mean(values)), 4) if values else None
-
-
-def each(report: Mapping[str, Any], table: str, world: str, of: Callable[[str, str, Mapping[str, Any]], None]) -> None:
-    """Call `of(row, column, figure)` for all figures of a table's world."""
-    for row, columns in report["tables"].get(table, {}).get(world, {}).items():
-        for column, one in columns.items():
-            of(row, column, one)
-
-
-def paper_rows(table: str) -> list[str]:
-    """The paper's rows of a table."""
-    return list(PAPER.get(table, {}))

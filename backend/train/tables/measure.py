@@ -7,7 +7,7 @@ and without drops: many times as fast as one decision after another, and the sam
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as Many
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -249,13 +249,3 @@ def shuffled(sequences: Many[Sequence], seed: int) -> list[Sequence]:
             used += count
             streams[n][m] = replace(series, values=values)
     return [replace(one, series=tuple(series)) for one, series in zip(sequences, streams, strict=True)]
-
-
-def of_set(
-    sequences: Mapping[str, Many[Sequence]], columns: Many[Column]
-) -> Iterator[tuple[Many[Sequence], list[Column]]]:
-    """Each set's sequences, and the columns of that set and its variant."""
-    for dataset, found in sequences.items():
-        mine = [one for one in columns if one.dataset == dataset]
-        if mine:
-            yield found, mine
