@@ -77,22 +77,20 @@ def _verdicts(report: Report) -> str:
     """Where the reference of Table 1 is better, worse, and neither."""
     lines = ["## Who is better, by paired differences"]
     for world in WORLDS:
-        rows = report["tables"].get("1", {}).get(world, {})
-        by: dict[str, list[str]] = {BETTER: [], WORSE: [], SAME: []}
-        against = ""
-        for row, columns in rows.items():
+        against, body = "", []
+        for row, columns in report["tables"].get("1", {}).get(world, {}).items():
+            by: dict[str, list[str]] = {BETTER: [], WORSE: [], SAME: []}
             for column, one in columns.items():
                 compared = one.get("reference")
                 if compared and compared["verdict"] in by:
                     against = compared["row"]
-                    by[compared["verdict"]].append(f"{row} ({_heading(column)})")
+                    by[compared["verdict"]].append(_heading(column))
+            if any(by.values()):
+                body.append([row, *(f"{len(of)}{': ' * bool(of)}{', '.join(of)}" for of in by.values())])
         if against:
             lines.append(f"{world}, {against} beside each other row of Table 1, person by person:")
-            lines += [
-                f"- {word}: {len(by[kind])}{': ' + '; '.join(by[kind]) if by[kind] else ''}"
-                for kind, word in ((BETTER, "better than"), (WORSE, "worse than"), (SAME, "no difference shown to"))
-            ]
-    return _paragraphs(lines) if len(lines) > 1 else ""
+            lines.append(_markdown([f"{against} beside", "better", "worse", "no sign of either"], body))
+    return "\n\n".join(lines) if len(lines) > 1 else ""
 
 
 def _table(report: Report, table: str, title: str, pictures: Many[str]) -> str:
@@ -117,7 +115,7 @@ def _table(report: Report, table: str, title: str, pictures: Many[str]) -> str:
         numbers = [[row, *("—" if n is None else f"{n:g}" for n in found)] for row, found in PAPER[table].items()]
         lines += ["The paper's:", _markdown(["row", *heads], numbers)]
     lines += [f"![{title}]({name})" for name in pictures]
-    return _paragraphs(lines)
+    return "\n\n".join(lines)
 
 
 def _order(table: str, rows: Mapping[str, Any]) -> list[str]:
@@ -208,7 +206,7 @@ def _disturbed(report: Report, pictures: Many[str]) -> str:
             body = [[condition, *_cells(of, names)] for condition, of in conditions.items()]
             lines.append(_markdown(["disturbance", *heads], body))
     lines += [f"![Appendix D]({name})" for name in pictures]
-    return _paragraphs(lines) if len(lines) > 1 else ""
+    return "\n\n".join(lines) if len(lines) > 1 else ""
 
 
 def _gate(report: Report) -> str:
@@ -230,7 +228,7 @@ def _gate(report: Report) -> str:
                 body.append([world, row, _heading(column), rank, str(one["pairs"]), senses])
     if not body:
         return ""
-    return _paragraphs([*lines, _markdown(["world", "row", "task", "rank", "pairs", "gate / removal by sense"], body)])
+    return "\n\n".join([*lines, _markdown(["world", "row", "task", "rank", "pairs", "gate / removal by sense"], body)])
 
 
 def _calibration(report: Report) -> str:
@@ -242,11 +240,7 @@ def _calibration(report: Report) -> str:
         for column, one in columns.items()
     ]
     heads = ["world", "row", "task", "before", "after", "temperature"]
-    return (
-        _paragraphs(["## Calibration error (ECE), before and after the temperature", _markdown(heads, body)])
-        if body
-        else ""
-    )
+    return f"## Calibration error (ECE), before and after the temperature\n\n{_markdown(heads, body)}" if body else ""
 
 
 def _cost(report: Report) -> str:
@@ -261,22 +255,9 @@ def _cost(report: Report) -> str:
         *(f"{sum(one[key] for one in report['planned']):.0f}" for key in ("cells", "planned", "minutes")),
     ]
     heads = ["table", "row", "cells", "planned, core-minutes", "taken"]
-    return _paragraphs(["## Cost", _markdown(heads, [*body, total])])
+    return f"## Cost\n\n{_markdown(heads, [*body, total])}"
 
 
 def _markdown(heads: Many[str], rows: Iterable[Many[str]]) -> str:
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
-
-
-def _paragraphs(lines: Iterable[str]) -> str:
-    """Joined by empty lines, but for items of a list that follow each other."""
-    text = ""
-    for line in lines:
-        gap = (
-            "\n"
-            if line.startswith("- ") and text.splitlines()[-1:] and text.splitlines()[-1].startswith("- ")
-            else "\n\n"
-        )
-        text += (gap if text else "") + line
-    return text
