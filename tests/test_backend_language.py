@@ -106,12 +106,12 @@ def test_a_head_says_of_some_decisions_what_it_says_of_all_and_of_others_nothing
     model = stirred(started(config if spoken else replace(config, language=None)))
     rows = {TASK[0]: torch.tensor([True, False, True, True, False]), TASK[2]: torch.ones(5, dtype=torch.bool)}
     with torch.no_grad():
-        whole, some = model.fuse(batch()), model.fuse(batch(), rows=rows)
+        whole, some = model.fuse(batch()), model.fuse(batch(), rows)
         assert list(some.heads) == list(rows)
         for task, asked in rows.items():
             assert torch.allclose(some.heads[task][asked], whole.heads[task][asked], atol=1e-5)
             assert not some.heads[task][~asked].any()
-        assert not model.fuse(batch(), rows={}).heads
+        assert not model.fuse(batch(), {}).heads
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -9,11 +9,12 @@ from backend.checkpoint import Checkpoint
 from backend.model.sensorlm import Predictor, SensorModel
 from backend.tasks import TASKS
 from backend.train.evaluate import decide, encode, headline
-from backend.train.tables import measure
+from backend.train.tables import domain, measure
 from backend.train.tables.domain import fitted
 from backend.train.tables.measure import Calibration, Said, answers, by_person, calibrated, constant, probabilities
 from backend.train.tables.perturb import gate, seeing, without
 from backend.train.tables.rows import SMOKE, base
+from backend.train.tables.tokens import encoded
 from tests.small_tables import COLUMNS, SENSES, small_model, two_people
 
 
@@ -30,9 +31,9 @@ def model():
 def test_answers_are_those_of_one_decision_after_another(people, model):
     said = answers(model, people, COLUMNS)
     predictor = Predictor(Checkpoint(model))
-    encoded = encode(predictor, people)
+    seen = encode(predictor, people)
     for column in COLUMNS:
-        one, other = said[column.name], decide(predictor, encoded, column.task, column.outputs)
+        one, other = said[column.name], decide(predictor, seen, column.task, column.outputs)
         assert len(one.true) == len(other.true) > 0
         mine = probabilities(one, 1.0) if column.task in ("touch-contact", "gesture-classification") else one.said
         order = np.argsort([f"{r}/{s:05d}" for r, s in zip(other.recording, other.slot, strict=True)])
@@ -72,6 +73,35 @@ def test_shuffled_sensors_keep_every_window_and_no_place(people):
         assert np.array_equal(np.sort(before.ravel()), np.sort(after.ravel())), series.key
 
 
+def test_shuffled_tokens_take_their_trust_with_them(people, model):
+    seen = encoded(model, people)
+    mixed = measure.shuffled(seen, seed=0)
+    for m, series in enumerate(seen[0].series):
+        there = {
+            (*w.values[i].ravel()[:4].tolist(), float(w.quality[i]))
+            for w in (one.series[m] for one in seen)
+            for i in np.flatnonzero(w.present)
+        }
+        for w in (one.series[m] for one in mixed):
+            for i in np.flatnonzero(w.present):
+                assert (*w.values[i].ravel()[:4].tolist(), float(w.quality[i])) in there, series.key
+
+
+def test_a_number_that_hardly_varied_leads_a_ridge_nowhere(people, monkeypatch):
+    gaze = next(one for one in COLUMNS if one.task == "gaze-estimation")
+    rows = domain.rows
+
+    def with_a_stray(sequences, column, keys):
+        for n, (numbers, *rest) in enumerate(rows(sequences, column, keys)):
+            yield [*numbers, 1e-6 * (n % 2) if sequences is people else 1.0], *rest
+
+    others = list(people)
+    calm = by_person(gaze, fitted(gaze, people, [], others, seed=0), Calibration())
+    monkeypatch.setattr(domain, "rows", with_a_stray)
+    led = by_person(gaze, fitted(gaze, people, [], others, seed=0), Calibration())
+    assert np.mean(list(led.values())) < 5 * np.mean(list(calm.values()))
+
+
 def test_less_of_the_past_is_seen_and_the_model_stays(people, model):
     column = COLUMNS[0]
     whole, none = (answers(m, people, [column])[column.name] for m in (model, seeing(model, 0)))
@@ -94,11 +124,11 @@ def test_the_gate_is_beside_what_removal_costs(people, model):
 
 def test_hand_made_statistics_learn_what_a_forest_can(people):
     column = next(one for one in COLUMNS if one.task == "touch-contact")
-    said = fitted(column, people, people, seed=0)
+    said = fitted(column, people, [], people, seed=0)
     assert isinstance(said, Said)
     assert np.mean(list(by_person(column, said, Calibration()).values())) > 0.8  # of the people that it learned from
     gaze = next(one for one in COLUMNS if one.task == "gaze-estimation")
-    own = by_person(gaze, fitted(gaze, people, people, seed=0), Calibration())
+    own = by_person(gaze, fitted(gaze, people, people, people, seed=0), Calibration())
     always = constant(
         gaze, people, answers(SensorModel(base(SMOKE, (gaze,), SENSES, 0).model).eval(), people, [gaze])[gaze.name]
     )

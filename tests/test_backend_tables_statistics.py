@@ -45,6 +45,15 @@ def test_a_difference_is_person_by_person_and_a_verdict_needs_an_interval_withou
     assert verdict(difference(people([1.0, 2.0]), people([0.0, 0.0])), higher_is_better=True) == UNKNOWN
 
 
+def test_one_training_that_went_badly_is_no_verdict():
+    rng = np.random.default_rng(0)
+    even = {k: v for seed in range(3) for k, v in people(list(0.05 + 0.01 * rng.random(14)), seed).items()}
+    assert verdict(figure(even), higher_is_better=True) == BETTER
+    lucky = people(list(0.3 + 0.01 * rng.random(14)), 0)
+    lucky |= {k: v for seed in (1, 2) for k, v in people(list(-0.01 + 0.01 * rng.random(14)), seed).items()}
+    assert figure(lucky).mean > 0.08 and verdict(figure(lucky), higher_is_better=True) == SAME
+
+
 def test_seeds_spread_by_their_means():
     both = people([0.0, 1.0]) | people([1.0, 2.0], seed=1)
     assert spread(both) == pytest.approx(np.std([0.5, 1.5], ddof=1), abs=1e-4)

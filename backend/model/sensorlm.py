@@ -235,15 +235,13 @@ class SensorModel(nn.Module):
         """The decoder of one mask."""
         return cast(ContactDecoder, self.masks[mask])
 
-    def fuse(
-        self, batch: FuseBatch, asked: Collection[str] | None = None, rows: Mapping[str, Tensor] | None = None
-    ) -> Outputs:
+    def fuse(self, batch: FuseBatch, asked: Collection[str] | Mapping[str, Tensor] | None = None) -> Outputs:
         """What every task's head says, and its gate, for B decisions; of the tasks `asked` alone, where given.
 
-        `rows` (B,) bool in the place of `asked`, by task: the decisions, at least one, that its head is asked about; of
-        others it says zeros.
+        By task, `asked` may be (B,) bool: the decisions, at least one, that its head is asked about; of others it says
+        zeros.
         """
-        asked = asked if rows is None else rows
+        which = asked if isinstance(asked, Mapping) else {}
         fused = self.adapter(batch)
         tasks = [(i, task) for i, task in enumerate(self.config.tasks) if asked is None or task in asked]
         index = [i for i, _ in tasks]
@@ -251,16 +249,16 @@ class SensorModel(nn.Module):
         if self.language is not None and index:
             vector_BNd = vector_BNd + self.language(fused.latents, vector_BNd, index)
         return Outputs(
-            {task: self._said(task, vector_BNd[:, n], rows) for n, (_, task) in enumerate(tasks)},
+            {task: self._said(task, vector_BNd[:, n], which.get(task)) for n, (_, task) in enumerate(tasks)},
             {task: fused.gate[:, i].exp() for i, task in tasks},
             fused.latents,
         )
 
-    def _said(self, task: str, vector_Bd: Tensor, rows: Mapping[str, Tensor] | None) -> Tensor:
-        if rows is None or bool(rows[task].all()):
+    def _said(self, task: str, vector_Bd: Tensor, asked_B: Tensor | None) -> Tensor:
+        if asked_B is None or bool(asked_B.all()):
             return cast(Tensor, self.heads[task](vector_Bd))
-        said = self.heads[task](vector_Bd[rows[task]])
-        return cast(Tensor, said.new_zeros(len(vector_Bd), *said.shape[1:]).index_put((rows[task],), said))
+        said = self.heads[task](vector_Bd[asked_B])
+        return cast(Tensor, said.new_zeros(len(vector_Bd), *said.shape[1:]).index_put((asked_B,), said))
 
     @torch.no_grad()
     def settle(self) -> None:

@@ -26,6 +26,7 @@ from backend.model.sensorlm import ModelConfig, Outputs, SensorModel
 from backend.tasks import MASKS, TASKS, Classification, Task
 from backend.tasks.task import Placed
 from backend.train.augment import AUGMENTATIONS, UNMIRRORED, AugmentConfig
+from broker.errors import DataError
 
 
 @pydantic.dataclasses.dataclass(config=CHECKED)
@@ -175,7 +176,9 @@ def assemble(
 ) -> Batch:
     """Tensors of the crops; `augment` and `drop` None leave the windows as recorded, and tokens are never varied.
 
-    `varied`: by dataset, what stands in the place of `augment`. All of a modality is tokens, or nothing is.
+    `varied`: by dataset, what stands in the place of `augment`.
+
+    Raises DataError where some of a modality is tokens, and some is windows.
     """
     shape = (len(crops), slots, max(len(c.series) for c in crops))
     modality, placement = (np.zeros((shape[0], shape[2]), np.int64) for _ in range(2))
@@ -183,7 +186,7 @@ def assemble(
     values: dict[tuple[Any, ...], list[np.ndarray]] = {}
     where: dict[tuple[Any, ...], list[np.ndarray]] = {}
     rates: dict[str, float] = {}
-    encoded = {series.modality: series.encoded for one in crops for series in one.series}
+    encoded = _encoded(crops)
     unasked: list[frozenset[str]] = [frozenset()] * len(crops)
     mirrored = [False] * len(crops)
     streams: list[list[Placed]] = [[] for _ in crops]
@@ -228,6 +231,15 @@ def assemble(
     asked = {name: _asked(TASKS[name], present, streams) for name in targets}
     masks = _patches(crops, slots, config, rng)
     return Batch(windows, about[0], about[1], about[2], about[3], targets, parts, asked, streams, masks)
+
+
+def _encoded(crops: Many[Crop]) -> dict[str, bool]:
+    """By modality, whether its windows are tokens."""
+    found: dict[str, bool] = {}
+    for series in (series for one in crops for series in one.series):
+        if found.setdefault(series.modality, series.encoded) != series.encoded:
+            raise DataError(f"{series.modality}: tokens and windows in one batch; encode all sets, or none")
+    return found
 
 
 def _asked(task: Task, present_RLM: np.ndarray, streams: Many[Many[Placed]]) -> Tensor:
@@ -385,4 +397,4 @@ def answer(model: SensorModel, batch: Batch, most: int = 0) -> Answers:
     )
     known = {name: model.tasks[name].known(target).any(-1)[which] for name, target in batch.targets.items()}
     known = {name: known_n for name, known_n in known.items() if known_n.any()}
-    return Answers(model.fuse(fused, rows=known), at, every)
+    return Answers(model.fuse(fused, known), at, every)

@@ -172,7 +172,7 @@ def domain(cell: Cell, work: Work, report: Report) -> dict[str, Any]:
     """Hand-made statistics and a forest or a ridge, on one column."""
     (column,) = cell.columns
     of = _roles(cell, work, column.dataset)
-    said = fitted(column, of.train + of.validation, of.test, cell.seed)
+    said = fitted(column, of.train, of.validation, of.test, cell.seed)
     threshold = 0.5 if column.task == "event-detection" else None
     people = by_person(column, said, Calibration(1.0, threshold))
     return {"columns": {column.name: {"people": people, "windows": len(said.true)}}}
@@ -205,8 +205,8 @@ def train(cell: Cell, work: Work, report: Report) -> dict[str, Any]:
                     people = by_person(column, chance[column.name], calibration[column.name])
                     found[column.name]["shuffled"] = people
     keep(model, config, folder)
-    parameters = sum(p.numel() for p in model.parameters())
-    learned = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    used = [p for name, p in model.named_parameters() if not name.startswith("unimodal.")]
+    parameters, learned = sum(p.numel() for p in used), sum(p.numel() for p in used if p.requires_grad)
     return {
         "columns": found,
         "seconds": round(seconds, 1),

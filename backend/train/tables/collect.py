@@ -72,13 +72,14 @@ def collect(declared: Declared, out: Path, failed: Mapping[str, str]) -> dict[st
         for floor, row in (("constant", CONSTANT), ("shuffled", SHUFFLED)):
             if place.table == "1" and place.row == MULTI_MT and floor in found:
                 _note(people, ("1", place.world, row, place.column.name), found[floor], seed)
-        one = about.setdefault((place.table, place.world, place.row, place.column.name), {})
+        one = about.setdefault((place.table, place.world, place.row, place.column.name), {"cells": []})
+        one["cells"].append(place.cell.digest)
         for fact in ("parameters", "learned", "steps"):
             if fact in result:
                 one[fact] = result[fact]
         if found.get("ece"):
             one.setdefault("ece", []).append(found["ece"])
-    took = [result["minutes"] for result in results.values() if result]
+    took = [result["cpu"] for result in results.values() if result]
     return {
         "format": FORMAT,
         "size": {k: v for k, v in asdict(declared.size).items() if k not in ("encoders", "sets")},
@@ -86,6 +87,7 @@ def collect(declared: Declared, out: Path, failed: Mapping[str, str]) -> dict[st
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "cells": {"done": len(took), "of": len(results), "minutes": round(sum(took), 1)},
         "planned": _planned(declared, results),
+        "language_models": _language_models(declared),
         "tables": _tables(people, about),
         "disturbances": _disturbances(disturbed),
         "gate": _gates(gates),
@@ -128,7 +130,7 @@ def _planned(declared: Declared, results: Mapping[str, Any]) -> list[dict[str, A
         row = found.setdefault((cell.table, cell.row), {"cells": 0, "planned": 0.0, "minutes": 0.0})
         row["cells"] += 1
         row["planned"] += minutes(cell)
-        row["minutes"] += results[digest]["minutes"] if results[digest] else 0.0
+        row["minutes"] += results[digest]["cpu"] if results[digest] else 0.0
     return [
         {
             "table": t,
@@ -139,6 +141,17 @@ def _planned(declared: Declared, results: Mapping[str, Any]) -> list[dict[str, A
         }
         for (t, r), one in found.items()
     ]
+
+
+def _language_models(declared: Declared) -> list[dict[str, Any]]:
+    """Which language models the rows have, in the order of their first cells."""
+    found: dict[str, dict[str, Any]] = {}
+    for cell in declared.cells.values():
+        of = None if cell.config is None else cell.config.model.language
+        if of is not None:
+            size = {k: of.architecture.get(k) for k in ("model_type", "hidden_size", "num_hidden_layers")}
+            found.setdefault(of.fingerprint, {"name": Path(of.llm).name, "fingerprint": of.fingerprint, **size})
+    return list(found.values())
 
 
 def _tables(
@@ -157,9 +170,19 @@ def _tables(
                     task = column.split("@")[0]
                     if (told := value(table, row, task)) is not None:
                         one["paper"] = told
-                    one |= {k: v for k, v in about.get((table, world, row, column), {}).items() if k != "ece"}
+                    if always := people.get((table, world, CONSTANT, column)):
+                        one["beside_constant"] = _verdict(column, difference(mine, always))
+                    facts = about.get((table, world, row, column), {})
+                    same = (r for r in rows[: rows.index(row)] if _same_model(facts, about, (table, world, r, column)))
+                    one |= {"same_as": next(same, None)}
+                    one |= {k: v for k, v in facts.items() if k not in ("ece", "cells")}
                     found.setdefault(table, {}).setdefault(world, {}).setdefault(row, {})[column] = one
     return found
+
+
+def _same_model(facts: Mapping[str, Any], about: Mapping[Any, Mapping[str, Any]], other: Any) -> bool:
+    """Whether two rows have one and the same model of a column in every seed."""
+    return bool(facts.get("cells")) and facts["cells"] == about.get(other, {}).get("cells")
 
 
 def _figure(column: str, mine: People, other: People | None, against: str) -> dict[str, Any]:

@@ -27,12 +27,12 @@ DOMAIN, UNIMODAL, ADAPTER, UNIMODAL_MT = "domain-specific", "unimodal", "unimoda
 MULTI, MULTI_MT, IOT_LM, STAGE_1 = "multisensory", "multisensory multi-task", "IoT-LM", "stage 1"
 ABLATED = "synthetic_touch"
 ENCODERS, TUNED, TOLD = "encoders", "encoders learn, too", "answers in words learned, too"
-TABLE_1 = (DOMAIN, UNIMODAL, ADAPTER, UNIMODAL_MT, MULTI, MULTI_MT, IOT_LM)
+TABLE_1 = (DOMAIN, UNIMODAL, ADAPTER, UNIMODAL_MT, MULTI, STAGE_1, MULTI_MT, IOT_LM)
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a cell's figure of one column stands: `column` is that of the cell, `at` that of the table."""
+    """Where a cell's figure of one column stands."""
 
     table: str
     row: str
@@ -157,7 +157,7 @@ class _World:
         return self.cell("train", "1", STAGE_1, self.columns, config)
 
     def multitask(self) -> Cell:
-        """As many steps as both stages of IoT-LM together."""
+        """As many steps as both stages of IoT-LM together; stage 1 has those of every other row."""
         steps = self.size.steps + self.size.second
         config = rows.multisensory_multitask(self.size, self.columns, self.seed, steps)
         return self.cell("train", "1", MULTI_MT, self.columns, config, options={"floors": True})
@@ -182,6 +182,7 @@ class _World:
             one = self.cell("train", "1", UNIMODAL_MT, mine, shared, group=column.main)
             self.whole.put("1", UNIMODAL_MT, one, (column,))
             self.whole.put("1", MULTI, self.multisensory(column))
+        self.whole.put("1", STAGE_1, self.stage_1())
         self.whole.put("1", MULTI_MT, self.multitask())
         if not self.no_language:
             self.whole.put("1", IOT_LM, self.iot_lm(self.llms[0]))

@@ -24,6 +24,7 @@ from backend.train.losses import evened
 from backend.train.run import put_in_weights, take_out_weights
 from backend.train.source import Mixture
 from backend.train.state import STATE, load_state, new_state
+from broker.errors import ConfigError
 
 Report = Callable[[dict[str, float]], None]
 
@@ -91,7 +92,9 @@ def learn(
     It begins with the encoders of a model, where one is given, and where all that it sees is tokens they stay as they
     are.
 
-    Raises KeyboardInterrupt when it is interrupted now; all is saved.
+    Raises:
+        KeyboardInterrupt: it is interrupted now; all is saved.
+        ConfigError: the model that is given lacks an encoder.
     """
     torch.set_num_threads(1)
     weights = label_weights(sequences, config)
@@ -102,12 +105,15 @@ def learn(
     if config.start and not begun:
         put_in_weights(state, weights)
     if encoders is not None and not begun:
+        if lacking := [m for m in config.model.modalities if m not in encoders.config.modalities]:
+            raise ConfigError(f"encoders: none for {lacking[0]}; give a model that has {', '.join(lacking)}")
         weight = {f"encoders.{k}": v for k, v in encoders.encoders.state_dict().items()}
         for of in (state.model.state_dict(), state.average):
             for name in of.keys() & weight.keys():
                 of[name].copy_(weight[name])
     if all(series.encoded for of in sequences.values() for one in of for series in one.series):
         state.model.encoders.requires_grad_(False)
+        state.model.unimodal.requires_grad_(False)  # they are there for the encoders' sake
     began = time.monotonic() - state.seconds
     if not state.done(config) and not run_steps(state, Cuts(sequences, config), weights, config, folder, report):
         raise KeyboardInterrupt

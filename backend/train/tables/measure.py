@@ -230,7 +230,7 @@ def calibration_errors(column: Column, said: Said, calibration: Calibration) -> 
 def shuffled(sequences: Many[Sequence], seed: int) -> list[Sequence]:
     """The same with each stream's windows exchanged at random over all people and times: only chance is left to score.
 
-    Windows of other shapes stay among themselves.
+    A window takes its quality with it. Windows of other shapes stay among themselves.
     """
     rng = np.random.default_rng([seed, 80])
     kinds: dict[tuple[Any, ...], list[tuple[int, int]]] = {}
@@ -239,13 +239,17 @@ def shuffled(sequences: Many[Sequence], seed: int) -> list[Sequence]:
             kinds.setdefault((series.key, series.scale, *series.values.shape[1:]), []).append((n, m))
     streams = [list(one.series) for one in sequences]
     for places in kinds.values():
-        every = np.concatenate([streams[n][m].values[streams[n][m].present] for n, m in places])
-        every = every[rng.permutation(len(every))]
+        windows, trust = (
+            np.concatenate([getattr(streams[n][m], kind)[streams[n][m].present] for n, m in places])
+            for kind in ("values", "quality")
+        )
+        order = rng.permutation(len(windows))
         used = 0
         for n, m in places:
             series = streams[n][m]
-            values, count = series.values.copy(), int(series.present.sum())
-            values[series.present] = every[used : used + count]
-            used += count
-            streams[n][m] = replace(series, values=values)
+            values, quality = series.values.copy(), series.quality.copy()
+            drawn = order[used : used + int(series.present.sum())]
+            values[series.present], quality[series.present] = windows[drawn], trust[drawn]
+            used += len(drawn)
+            streams[n][m] = replace(series, values=values, quality=quality)
     return [replace(one, series=tuple(series)) for one, series in zip(sequences, streams, strict=True)]

@@ -56,15 +56,19 @@ def _head(report: Report) -> str:
         "of each person.",
         f"Encoders of {size['dim']} dimensions are trained once for a world and a seed, by all tasks that each sense "
         f"tells of ({size['encoding']} steps of {size['crops']} crops of {size['slots']} windows for each set), and "
-        "stay: as the paper's are, they are every row's, and a row is what is learned above them "
-        f"({size['steps']} steps for each set that it learns from; stage 2: {size['second']}). So even a row of one "
-        "task and one sense has an encoder that other tasks have taught, which narrows what is to be won by many. "
-        "Domain-specific rows have no encoder.",
+        "stay. The paper trains them with each row; here all rows of a world and seed share them, because of what they "
+        "cost, and a row is what is learned above them, from windows as they were recorded: "
+        f"{size['steps']} steps for each set that it learns from, IoT-LM and the multisensory multi-task model "
+        f"{size['steps'] + size['second']}, of which {size['second']} are IoT-LM's stage 2. So even a row of one task "
+        "and one sense has an encoder that other tasks have taught, which narrows what is to be won by many. "
+        "Domain-specific rows have no encoder. Stage 2 learns from the tasks' losses alone, and not from words too, as "
+        f"the paper's does.{_named(report)}",
         "A figure is the mean over people who are in no training set, each person's own metric (Appendix C); in "
-        "brackets its 95 % interval, by a bootstrap over people pooled over seeds, which leave out different people. "
-        "Without brackets there were fewer than five people. The parts of `rgbd_7scenes` are stretches of one room, "
-        "and no people. The paper's numbers come from other data, larger models and other splits: they are shown, and "
-        "nothing here claims them.",
+        "brackets its 95 % interval, by a bootstrap over seeds, which train anew and leave out different people, and "
+        "over the people of each. Without brackets there were fewer than five people. How many streams a crop keeps "
+        "was chosen when the simulator's figures of all people were known. The parts of `rgbd_7scenes` are stretches "
+        "of one room, and no people. The paper's numbers come from other data, larger models and other splits: they "
+        "are shown, and nothing here claims them.",
     ]
     missing = [f"- Table {one['table']}, {one['row']}: {one['why']}" for one in report["lacking"]]
     missing += [f"- {one['cell']}: {one['why']}" for one in report["not_done"]]
@@ -73,23 +77,43 @@ def _head(report: Report) -> str:
     return "\n\n".join(lines)
 
 
+def _named(report: Report) -> str:
+    """Which language models there are, in a sentence; the first is that of all tables but the fifth."""
+    told = [
+        f"`{one['name']}` ({one['model_type']}, {one['num_hidden_layers']} layers of {one['hidden_size']}, fingerprint "
+        f"{one['fingerprint'][:8]})"
+        for one in report["language_models"]
+    ]
+    return f" Language models: {', '.join(told)}." if told else ""
+
+
 def _verdicts(report: Report) -> str:
-    """Where the reference of Table 1 is better, worse, and neither."""
+    """Where the reference of Table 1 is better, worse, and neither; and what is no better than a constant."""
     lines = ["## Who is better, by paired differences"]
     for world in WORLDS:
-        against, body = "", []
+        against, body, poor = "", [], []
         for row, columns in report["tables"].get("1", {}).get(world, {}).items():
             by: dict[str, list[str]] = {BETTER: [], WORSE: [], SAME: []}
             for column, one in columns.items():
+                if row in (CONSTANT, SHUFFLED) or one["same_as"]:
+                    continue
                 compared = one.get("reference")
                 if compared and compared["verdict"] in by:
                     against = compared["row"]
                     by[compared["verdict"]].append(_heading(column))
+                if one.get("beside_constant") in (WORSE, SAME):
+                    poor.append(f"{row} ({_heading(column)})")
             if any(by.values()):
                 body.append([row, *(f"{len(of)}{': ' * bool(of)}{', '.join(of)}" for of in by.values())])
         if against:
             lines.append(f"{world}, {against} beside each other row of Table 1, person by person:")
             lines.append(_markdown([f"{against} beside", "better", "worse", "no sign of either"], body))
+            lines.append(
+                "Where two rows have one model, it counts once, for the first of them. Verdicts are each by itself: of "
+                "forty where there is no difference, two are expected to say that there is one."
+            )
+        if poor:
+            lines.append(f"{world}, not shown to be better than always the same answer: {'; '.join(poor)}.")
     return "\n\n".join(lines) if len(lines) > 1 else ""
 
 
@@ -154,6 +178,9 @@ def _gaps(columns: Mapping[str, Any], names: Iterable[str]) -> list[str]:
     for name in names:
         one = _one(columns, name)
         gap = one.get("reference") if one else None
+        if one and one["same_as"]:
+            found.append(f"= {one['same_as']}")
+            continue
         if not gap or not gap["minus_this"]:
             found.append("—")
             continue

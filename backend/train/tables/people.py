@@ -24,7 +24,7 @@ from backend.data.recording import Parts, Recording, Sequence, Series, Values, s
 from backend.data.synthetic import HOME, TRAINING_SEEDS, scene_recording
 from backend.tasks import TASKS, Classification
 from backend.train.tables.columns import AS_USUAL, COLUMNS, OTHER_DEVICE
-from broker.errors import DataError
+from broker.errors import CheckpointError, DataError
 from edge.frames import resize
 
 PARTED = {"rgbd_7scenes": 6}
@@ -217,13 +217,19 @@ class People:
 
     def tokens(self, encoders: str, dataset: str, variant: str) -> Path:
         """The file of a set as the encoders of that digest see it."""
-        return self.folder / f"tokens-{encoders[:12]}" / f"{dataset}{'-other' * bool(variant)}.npz"
+        return self.folder / f"tokens-{FORMAT}-{encoders[:12]}" / f"{dataset}{'-other' * bool(variant)}.npz"
 
     def seen_by(self, encoders: str, dataset: str, variant: str) -> list[Sequence]:
-        """The set's sequences as tokens, which a cell has encoded before."""
+        """The set's sequences as tokens, which a cell has encoded before.
+
+        Raises CheckpointError where they have been removed since.
+        """
         key = (encoders, dataset, variant)
         if key not in self._seen:
-            self._seen[key] = load(self.tokens(*key))
+            if not (path := self.tokens(*key)).is_file():
+                cells = self.folder.parent / "cells" / "data" / "tokens"
+                raise CheckpointError(f"{path}: is missing; remove {cells}, too, and tokens are made anew")
+            self._seen[key] = load(path)
         return self._seen[key]
 
     def of(self, dataset: str, variant: str = AS_USUAL) -> list[Sequence]:

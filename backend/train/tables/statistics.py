@@ -1,7 +1,8 @@
 """What figures of people say: a mean with an interval, and whether two rows differ.
 
-A figure is one person's metric in one seed; people are pooled over seeds, which leave out different people. Intervals
-are a bootstrap over people, who differ more than windows do. It knows nothing of tasks but which way is better.
+A figure is one person's metric in one seed; seeds leave out different people, and train anew. Intervals are a
+bootstrap in two levels (Davison and Hinkley 1997, section 3.8): seeds are drawn, and people of each, because one
+training that went badly is bad for all its people. It knows nothing of tasks but which way is better.
 """
 
 from __future__ import annotations
@@ -32,13 +33,26 @@ class Figure:
 
 def figure(people: People) -> Figure:
     """The mean of at least one person's metric, with its interval."""
-    values = np.array(list(people.values()), float)
-    mean = round(float(values.mean()), 4)
-    if len(values) < FEW:
-        return Figure(mean, None, None, len(values))
-    drawn = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
-    low, high = np.percentile(values[drawn].mean(-1), [2.5, 97.5])
-    return Figure(mean, round(float(low), 4), round(float(high), 4), len(values))
+    seeds = by_seed(people)
+    mean = round(float(np.mean(list(people.values()))), 4)
+    if len(people) < FEW:
+        return Figure(mean, None, None, len(people))
+    rng = np.random.default_rng(0)
+    sums = [values[rng.integers(len(values), size=(RESAMPLES, len(seeds), len(values)))].sum(-1) for values in seeds]
+    drawn = rng.integers(len(seeds), size=(RESAMPLES, len(seeds)))
+    at = np.arange(RESAMPLES)[:, None], np.arange(len(seeds))[None]
+    total = np.stack(sums)[drawn, *at].sum(-1)
+    count = np.array([len(values) for values in seeds])[drawn].sum(-1)
+    low, high = np.percentile(total / count, [2.5, 97.5])
+    return Figure(mean, round(float(low), 4), round(float(high), 4), len(people))
+
+
+def by_seed(people: People) -> list[np.ndarray]:
+    """The metrics of each seed's people."""
+    seeds: dict[str, list[float]] = {}
+    for key, value in people.items():
+        seeds.setdefault(key.split("/", 1)[0], []).append(value)
+    return [np.array(values, float) for values in seeds.values()]
 
 
 def difference(one: People, other: People) -> Figure | None:
@@ -58,10 +72,7 @@ def verdict(gap: Figure | None, higher_is_better: bool) -> str:
 
 def spread(people: People) -> float | None:
     """Standard deviation of the seeds' means; None of a single seed."""
-    seeds: dict[str, list[float]] = {}
-    for key, value in people.items():
-        seeds.setdefault(key.split("/", 1)[0], []).append(value)
-    means = [float(np.mean(values)) for values in seeds.values()]
+    means = [float(values.mean()) for values in by_seed(people)]
     return round(float(np.std(means, ddof=1)), 4) if len(means) > 1 else None
 
 

@@ -1,6 +1,6 @@
 """Windows as tokens: every sense is encoded once, and all rows of the tables learn above the same encoders.
 
-The paper's encoders are trained beforehand and stay; so do these, and what a row costs is its adapter alone.
+The paper trains encoders with each row (Eq. 2, B.1 to B.5), on GPUs; here what a row costs is what stands above them.
 """
 
 from __future__ import annotations
