@@ -5,4 +5,4 @@ from broker.start import start
 
 def main() -> None:
     """The console script `backend`."""
-    start("backend.cli")
+    start("backend.cli", extra="backend")

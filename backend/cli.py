@@ -78,7 +78,7 @@ def evaluate(
     import json
 
     from backend.checkpoint import load_checkpoint
-    from backend.train.examine import examine, figures, optimistic
+    from backend.train.examine import examine, figures, in_words, optimistic
 
     if dataset is None or root is None:
         raise ConfigError("eval: name --dataset and --root, to measure a checkpoint; or --tables and --out")
@@ -87,7 +87,8 @@ def evaluate(
         json_path.parent.mkdir(parents=True, exist_ok=True)
         json_path.write_text(json.dumps(report, indent=1) + "\n")
     for one in (report, *report.get("tasks", {}).values()):
-        typer.echo(f"{dataset} {figures(one)}")
+        for line in filter(None, (figures(one), in_words(one))):
+            typer.echo(f"{dataset} {line}")
     if warning := optimistic(report):
         typer.echo(f"{dataset} {warning}")
 

@@ -42,7 +42,7 @@ def _tasks(checkpoint: Checkpoint) -> Table:
     table = Table(title="What it decides", title_justify="left", show_lines=True)
     table.add_column("task", no_wrap=True)
     for column in ("from", "asked where there is", "threshold", "answers"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")  # not cut: names are to be written as they are
     known = set(checkpoint.model.config.modalities)
     for name, task in checkpoint.model.tasks.items():
         senses = ", ".join(sorted(task.modalities & known))
@@ -62,7 +62,9 @@ def _tasks(checkpoint: Checkpoint) -> Table:
 
 def _data(checkpoint: Checkpoint) -> Table:
     """Of whom it learned: people, or what counts as one in a set."""
-    table = Table("dataset", "licence", "learned from", "held out", title="What it learned from", title_justify="left")
+    table = Table(title="What it learned from", title_justify="left")
+    for column in ("dataset", "licence", "learned from", "held out"):
+        table.add_column(column, overflow="fold")
     licences = checkpoint.record.get("licences", {})
     for name, roles in checkpoint.record.get("people", {}).items():
         held = len(roles["validation"]) + len(roles["test"])

@@ -59,8 +59,11 @@ def record(
     """Write the frames that the device would send to a file; `edge replay` sends them."""
     from broker.errors import ConfigError
     from edge import config as settings
+    from edge.recording import SUFFIX
     from edge.run import record_to
 
+    if out.suffix != SUFFIX:
+        raise ConfigError(f"{out}: frames are known by their name; end it in {SUFFIX}, as {out.stem or 'walk'}{SUFFIX}")
     if seconds == 0:
         raise ConfigError("--seconds 0: no window is that short; give more, or leave it out to record until Ctrl-C")
     frames = asyncio.run(record_to(settings.load(config), out, seconds))

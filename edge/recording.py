@@ -30,6 +30,8 @@ _HEAD = struct.Struct("<HI")
 class FrameWriter:
     """Writes a recording: `with FrameWriter(path) as out: out.write(topic, payload)`.
 
+    A file without a message is removed at the end: it would only be in the way of the next one.
+
     Raises:
         DataError: the file is there already, or cannot be written.
     """
@@ -37,6 +39,7 @@ class FrameWriter:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: BinaryIO | None = None
+        self._empty = True
 
     def __enter__(self) -> Self:
         try:
@@ -53,11 +56,14 @@ class FrameWriter:
     ) -> None:
         assert self._file is not None
         self._file.close()
+        if self._empty:
+            self._path.unlink(missing_ok=True)
 
     def write(self, topic: str, payload: bytes) -> None:
         """Append one message, as published."""
         assert self._file is not None, "enter the writer first"
         name = topic.encode()
+        self._empty = False
         self._file.write(_HEAD.pack(len(name), len(payload)) + name + payload)
 
 
@@ -158,6 +164,9 @@ async def record(
     """Write what a device would publish to a file, until its sources end, for `seconds`, or until cancelled.
 
     Returns the number of frames, which `tell` hears after each; what is written is whole however it ends.
+
+    Raises:
+        DataError: the file is there already, or cannot be written; or there was no window, and it is not written.
     """
     epoch, seq = uuid.uuid4().hex, 0
 
@@ -172,6 +181,11 @@ async def record(
     with FrameWriter(path) as out, contextlib.suppress(TimeoutError, asyncio.CancelledError):
         async with asyncio.timeout(seconds):
             await asyncio.gather(*(drain(source, out) for source in sources))
+    if not seq:
+        passed = "" if seconds is None else f" in {seconds:g} s"
+        raise DataError(
+            f"{path}: not written, no window was whole{passed}; record longer, or see by `edge sensors` what measures"
+        )
     return seq
 
 

@@ -203,9 +203,20 @@ def _recordings(order: Replay, clock: Clock, now: int | None) -> list[Recording]
         return [FrameRecording(order, [order.path], clock, now)]
     frames = sorted(order.path.glob(f"*{SUFFIX}")) if order.path.is_dir() else []
     if not frames:
-        return [SampleRecording(order, clock, now)]
+        try:
+            return [SampleRecording(order, clock, now)]
+        except DataError as error:
+            raise _with_hint(error, order.path) from None
     others = any(file.suffix.lower() in (".csv", ".parquet", *SOUND) for file in order.path.iterdir())
     return [FrameRecording(order, frames, clock, now), *([SampleRecording(order, clock, now)] if others else [])]
+
+
+def _with_hint(error: DataError, path: Path) -> DataError:
+    """The error of a folder, with a folder below it that has frames: as sets are kept that a model learns from."""
+    below = sorted({*path.glob(f"*/*{SUFFIX}"), *path.glob(f"*/*/*{SUFFIX}")}) if path.is_dir() else []
+    if not below:
+        return error
+    return DataError(f"{error}. Folders below it are not looked into, and {below[0].parent} has {SUFFIX}; give that")
 
 
 def _one_after_the_other(spans: Sequence[tuple[int, int, Path]], now: int | None) -> list[RecordedPart]:

@@ -60,7 +60,11 @@ async def run(config: EdgeConfig) -> None:
 
 
 async def record_to(config: EdgeConfig, path: Path, seconds: float | None) -> int:
-    """Write what the device would publish to a file, for `seconds` or until SIGINT; the number of frames."""
+    """Write what the device would publish to a file, for `seconds` or until SIGINT; the number of frames.
+
+    Raises:
+        IotlmError: a setting cannot be used, the file cannot be written, or there was no window to write.
+    """
     clock, written = SystemClock(), 0
     sources = open_sources(config, clock, Metrics())
     begun = clock.now()

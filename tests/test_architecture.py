@@ -50,6 +50,23 @@ def test_ctrl_c_while_libraries_are_imported_is_one_line(tmp_path, program):
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
 
 
+@pytest.mark.parametrize(
+    ("absent", "words"), [("pyarrow", "--help"), ("torch", "info"), ("uvicorn", "serve"), ("sqlalchemy", "serve")]
+)
+def test_a_device_that_is_asked_to_be_a_backend_says_what_to_install(absent, words, tmp_path):
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); sys.modules[{absent!r}] = None; import backend"
+    command = [sys.executable, "-c", f"{code}; backend.main()", words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"error: {absent} is not installed; pip install '.[backend]' in the clone\n"
+
+
+def test_a_module_of_ours_that_is_missing_is_a_bug_and_no_package_to_install():
+    code = "import sys; sys.modules['backend.data.command'] = None; import backend; backend.main()"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "Traceback" in done.stderr and "pip install" not in done.stderr
+
+
 def test_console_scripts_begin_where_ctrl_c_is_answered():
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     assert scripts == {name: f"{name}:main" for name in ("broker", "edge", "backend")}

@@ -124,3 +124,19 @@ def test_info_tells_a_newcomer_what_a_checkpoint_decides(saved):
     assert {bundled.digest, "sp_sw_har", "esc10", "synthetic", "BY", "4.0"} <= words
     shown = CliRunner().invoke(app, ["info", str(folder)]).output
     assert checkpoint.digest in shown and "not recorded" in shown and "dog-bark" not in shown
+
+
+def test_info_cuts_no_name_off_on_a_narrow_terminal():
+    shown = CliRunner().invoke(app, ["info"], env={"COLUMNS": "80"}).output
+    assert "…" not in shown
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines() if line.startswith("│")]
+    rows: list[list[str]] = []
+    for line in cells:  # a row's further lines have no task
+        if line[0]:
+            rows.append(line)
+        else:
+            rows[-1] = [before + more for before, more in zip(rows[-1], line, strict=True)]
+    told = {row[0]: row[-1].replace(" ", "").split(",") for row in rows}
+    for name, task in load_checkpoint().model.tasks.items():
+        if isinstance(task, Classification):
+            assert told[name] == [label.replace(" ", "") for label in task.labels]

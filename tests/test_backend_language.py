@@ -11,6 +11,7 @@ from backend.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from backend.model.adapter import FuseBatch
 from backend.model.history import History
 from backend.model.language import LanguageConfig, resolved
+from backend.model.llms import read_llm
 from backend.model.sensorlm import ModelConfig, SensorModel
 from backend.moment import StreamWindow
 from backend.serve.config import load
@@ -190,8 +191,9 @@ def test_a_kept_model_needs_its_folder_no_more_and_another_model_is_refused(tmp_
     latents = torch.randn(1, 6, DIM)
     assert loaded.language.generate(latents, prompt, 5) == kept.language.generate(latents, prompt, 5)
     assert loaded.language.tokens("Who?") == prompt[0]
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    with pytest.raises(CheckpointError, match=r"llm: no folder has that name; .*--llm NEWPATH.*--llm none"):
         load_checkpoint(tmp_path / "beside")
+    assert load_checkpoint(tmp_path / "beside", "none").digest
     assert load_checkpoint(tmp_path / "beside", str(tmp_path / "moved")).digest
     write_llm(tmp_path / "other", seed=1)
     with pytest.raises(CheckpointError, match="another than the one that was conditioned"):
@@ -203,10 +205,29 @@ def test_a_kept_model_needs_its_folder_no_more_and_another_model_is_refused(tmp_
 def test_what_cannot_be_is_said(tmp_path):
     with pytest.raises(ValueError, match="use --keep"):
         LanguageConfig("x", tuning="full")
-    with pytest.raises(CheckpointError, match="language model nowhere: cannot be read"):
+    with pytest.raises(CheckpointError, match=r"language model nowhere: cannot be read.*--llm NEWPATH.*--llm none"):
         resolved(LanguageConfig("nowhere"))
     with pytest.raises(ValueError, match="a language model takes 32; lower latents"):
         ModelConfig(latents=17, language=LanguageConfig("x"))
+
+
+def test_no_hub_is_asked_for_what_can_be_a_folder_alone(tmp_path, monkeypatch):
+    asked = []
+
+    def hub(llm: str, **_):
+        asked.append(llm)
+        raise OSError("no hub here")
+
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", hub)
+    (tmp_path / "file").touch()
+    for llm in (tmp_path / "gone", tmp_path / "file", "./gone", "../gone", "~/gone", "runs/words/gone"):
+        with pytest.raises(CheckpointError, match=f"language model {llm}: no folder has that name; .*--llm none"):
+            read_llm(str(llm))
+    assert not asked
+    for llm in ("gone", "owner/gone", str(tmp_path)):
+        with pytest.raises(CheckpointError, match=f"language model {llm}: cannot be read: .*no hub here"):
+            read_llm(llm)
+    assert asked == ["gone", "owner/gone", str(tmp_path)]
 
 
 @pytest.mark.parametrize("kind", KINDS)

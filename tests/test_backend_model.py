@@ -7,7 +7,7 @@ import torch
 from backend.checkpoint import Checkpoint
 from backend.model.adapter import FUSIONS
 from backend.model.history import Context, History, StreamTokens
-from backend.model.sensorlm import ModelConfig, Predictor, SensorModel, collate
+from backend.model.sensorlm import ModelConfig, Predictor, SensorModel, _attribution, collate
 from backend.model.series import inertial_features
 from backend.moment import StreamWindow
 from backend.train.augment import rotation
@@ -87,6 +87,14 @@ def test_batched_equals_single_and_attribution_is_whole(fusion):
             assert many[task].attribution.keys() == {row.key for row in context.rows}
             assert sum(many[task].attribution.values()) == pytest.approx(1.0, abs=1e-5)
             assert sum(many[task].probs.values()) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_an_attribution_is_not_above_one_by_rounding(predictor):
+    context = Context(0, tuple(predictor.encode_windows([imu_window(n) for n in range(3)])))
+    gate_S = np.float32([0.4, 0.3, 0.3000001])
+    assert sum(map(float, gate_S)) > 1.0
+    assert _attribution(context, gate_S) == {"watch/imu": 1.0}
+    assert np.isnan(_attribution(context, gate_S * np.float32(np.nan))["watch/imu"])  # serving counts it
 
 
 def test_the_order_of_rows_does_not_matter(predictor):

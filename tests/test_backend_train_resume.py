@@ -1,6 +1,7 @@
 """What a run's folder holds already: Ctrl-C keeps it, --resume goes on with it, --overwrite alone removes it."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 
 from backend.checkpoint import load_checkpoint
 from backend.cli import app
+from backend.model.language import LanguageConfig
 from backend.model.sensorlm import ModelConfig
 from backend.recipes import recipe
 from backend.train.config import TrainConfig, with_settings
@@ -85,6 +87,23 @@ def test_what_cannot_be_resumed_is_named_before_data_are_read(tmp_path):
     (tmp_path / "a" / "train.json").unlink()
     with pytest.raises(ConfigError, match="nothing to resume"):
         train(config, nowhere, tmp_path / "a", QUIET, resume=True)
+
+
+def test_settings_that_differ_are_told_with_both_values(tmp_path):
+    config = begun(tmp_path / "run", tiny(steps=9))
+    for changed, told in (
+        (replace(config, steps=4, seed=7), "steps, seed differ from .* (steps is 9 there and 4 here, seed is 0 there"),
+        (replace(config, model=replace(config.model, dim=64)), "(model.dim is 128 there and 64 here)"),
+        (replace(config, datasets={"synthetic": 2.0}), "(datasets.synthetic is 1.0 there and 2.0 here)"),
+        (
+            replace(config, model=replace(config.model, language=LanguageConfig("words"))),
+            "model.language.llm is None there and words here, ",
+        ),
+    ):
+        words = re.escape(told).replace(r"\.\*", ".*")
+        with pytest.raises(ConfigError, match=f"{words}.*; resume with the same settings$") as found:
+            train(changed, tmp_path / "no data", tmp_path / "run", QUIET, resume=True)
+        assert "\n" not in str(found.value)
 
 
 @pytest.mark.parametrize(

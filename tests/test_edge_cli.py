@@ -448,6 +448,17 @@ def test_record_stops_after_its_seconds(tmp_path):
     assert "is there already" in again.stderr
 
 
+def test_a_record_without_a_window_leaves_no_file_and_says_what_to_do(tmp_path):
+    out, config = tmp_path / "a.frames", settings(tmp_path, 1)
+    done = edge("record", "-c", config, out, "--seconds", 0.2)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"error: {out}: not written, no window was whole in 0.2 s; record longer, ")
+    assert done.stderr.count("\n") == 1
+    assert not out.exists()
+    done = edge("record", "-c", config, out, "--seconds", 3)
+    assert done.returncode == 0, done.stderr
+
+
 def test_record_ended_by_ctrl_c_says_how_much_it_wrote(tmp_path):
     out = tmp_path / "a.frames"
     command = [sys.executable, "-m", "edge.cli", "record", "-c", str(settings(tmp_path, 1)), str(out)]
@@ -496,7 +507,10 @@ def test_a_recording_that_was_cut_off_gives_what_is_complete(tmp_path):
         (("run", "-c", "other.toml"), "other.toml: stream imu: sensor 'nose' is none of simulator"),
         (("run", "-c", "encoder.toml"), "encoder.toml: none.onnx: "),
         (("run", "-c", "option.toml"), "option.toml: sensor simulator: unknown option 'sed'"),
+        (("replay", "labelled"), "Folders below it are not looked into, and labelled/walking has .frames; give that"),
         (("record", "a.frames"), "edge.toml: No such file"),
+        (("record", "x.csv"), "x.csv: frames are known by their name; end it in .frames, as x.frames"),
+        (("record", "walk"), "walk: frames are known by their name; end it in .frames, as walk.frames"),
         (("record", "a.frames", "-c", "other.toml", "--seconds", "0"), "--seconds 0: no window is that short"),
     ],
 )
@@ -509,6 +523,8 @@ def test_every_error_is_one_line_and_a_status(tmp_path, arguments, words):
     soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16000)
     (tmp_path / "clips").mkdir()
     soundfile.write(tmp_path / "clips" / "short.wav", np.zeros(4000), 16000)
+    (tmp_path / "labelled" / "walking").mkdir(parents=True)
+    (tmp_path / "labelled" / "walking" / "monday.frames").write_text("iotlm-frames-1\n")
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.txt").write_text("no recording")
     for name, stream in (

@@ -21,13 +21,17 @@ if TYPE_CHECKING:
 
 TOKENIZER = "tokenizer"
 """Where a checkpoint keeps the tokenizer of a language model that it keeps."""
+_MOVED = "one that was moved is named by --llm NEWPATH, and --llm none serves by the adapter alone"
 
 
 def read_llm(llm: str) -> PreTrainedModel:
     """The model of a folder or of a hub's name, in evaluation mode; on a machine with a GPU in its own precision.
 
-    Raises CheckpointError where there is none, or one whose weights are no safetensors.
+    Raises CheckpointError where there is none, or one whose weights are no safetensors. No hub is asked for what can
+    be a folder alone: its tries take a minute.
     """
+    if _local(llm) and not Path(llm).is_dir():
+        raise CheckpointError(f"language model {llm}: no folder has that name; {_MOVED}")
     from transformers import AutoModelForCausalLM
 
     _hush()
@@ -116,13 +120,19 @@ def _hush() -> None:
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
 
+def _local(llm: str) -> bool:
+    """Whether the name is a folder's by its looks; a hub's is NAME or OWNER/NAME."""
+    return Path(llm).is_absolute() or llm.startswith(("./", "../", "~")) or llm.count("/") > 1
+
+
 def _said(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else repr(error)
 
 
 def _absent(llm: str, error: Exception) -> CheckpointError:
-    there = "" if Path(llm).exists() else "no folder here has that name, and no hub gave it; "
+    absent = not Path(llm).exists()
+    there = "no folder here has that name, and no hub gave it; " if absent else ""
     return CheckpointError(
         f"language model {llm}: cannot be read: {there}{_said(error)}; give the folder of a transformers model with "
-        "safetensors (`backend train language` makes one), or a hub's name"
+        f"safetensors (`backend train language` makes one), or a hub's name{f'; {_MOVED}' if absent else ''}"
     )

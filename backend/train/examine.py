@@ -189,6 +189,27 @@ def figures(report: dict[str, Any]) -> str:
     return f"{report['task']}: {', '.join(said)}, n {report['n']}"
 
 
+def in_words(report: dict[str, Any]) -> str | None:
+    """The headline of the answers in words to a report's task, on one line; None where nothing was asked."""
+    text = report.get("text")
+    if not text or not text["n"]:
+        return None
+    right, other = (
+        f"accuracy {one['accuracy']:.4f}" if "accuracy" in one else f"off by {_each(one['off'])}"
+        for one in (text, text["shuffled"])
+    )
+    more = {"majority": "the commonest label {:.4f}", "as_head": "as the head {:.4f}", "readable": "readable {:.4f}"}
+    said = [right, f"with the sensors of other moments {other.removeprefix('accuracy ')}"]
+    said += [words.format(text[key]) for key, words in more.items() if key in text]
+    none = f", {text['cannot_tell']:.4f} where nothing can" if "cannot_tell" in text else ""
+    said.append(f"cannot tell {text['refused']:.4f} where sensors can{none}")
+    return f"{report['task']} in words: {', '.join(said)}, n {text['n']}"
+
+
+def _each(off: Mapping[str, float]) -> str:
+    return " and ".join(f"{what} {value:g}" for what, value in off.items()) or "no number"
+
+
 def optimistic(report: dict[str, Any]) -> str | None:
     """In words, whom `examine` measured on that the checkpoint knew; None if it knew nobody."""
     split, many = report["split"], "people" if report["unit"] == "person" else f"{report['unit']}s"

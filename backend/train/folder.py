@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ RUN_FILES = (
     "curves.png", ADAPTED, PICTURE, *_PICTURES,
 )  # fmt: skip
 """What one training, or adaptation, writes into its folder."""
+_NAMED = 5  # of the settings that differ, so many are told with their values
 
 
 def standing(out: Path, resume: bool, overwrite: bool, *, folds: bool = False, resumable: bool = True) -> list[Path]:
@@ -117,7 +119,7 @@ def agree(config: Any, out: Path, read: Callable[[Any], Any] = config_from_json)
     """Write the configuration into a folder that has none; otherwise compare the two, the other as `read` reads it.
 
     Raises:
-        ConfigError: the run there has another configuration.
+        ConfigError: the run there has another configuration; the text names both values of what differs.
         CheckpointError: its configuration is damaged or missing.
     """
     path = out / CONFIG
@@ -133,7 +135,24 @@ def agree(config: Any, out: Path, read: Callable[[Any], Any] = config_from_json)
         raise CheckpointError(f"{path}: {error}; train anew with --overwrite") from None
     if saved != config:
         changed = [k for k, v in vars(config).items() if vars(saved)[k] != v]
-        raise ConfigError(f"--resume: {', '.join(changed)} differ from the run in {out}; resume with the same settings")
+        told = [text for k in changed for text in _told(k, vars(saved)[k], vars(config)[k])]
+        more = [f"{len(told) - _NAMED} more"] if len(told) > _NAMED else []
+        raise ConfigError(
+            f"--resume: {', '.join(changed)} differ from the run in {out} ({', '.join(told[:_NAMED] + more)}); resume "
+            "with the same settings"
+        )
+
+
+def _told(name: str, there: Any, here: Any) -> Iterator[str]:
+    """Of a setting, or of what in it differs, both values."""
+    pair = [asdict(one) if is_dataclass(one) and not isinstance(one, type) else one for one in (there, here)]
+    if any(isinstance(one, dict) for one in pair) and all(isinstance(one, dict | None) for one in pair):
+        old, new = (one or {} for one in pair)
+        for key in old | new:
+            if old.get(key) != new.get(key):
+                yield from _told(f"{name}.{key}", old.get(key), new.get(key))
+    else:
+        yield f"{name} is {pair[0]} there and {pair[1]} here"
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from backend.checkpoint import Checkpoint, learned_from, save_checkpoint
 from backend.data import DATASETS, Recordings, Segments
-from backend.data.aloud import read_aloud
+from backend.data.aloud import counted, read_aloud
 from backend.data.recording import Recording
 from backend.model.sensorlm import Predictor, SensorModel
 from backend.tasks import TASKS, Classification
@@ -242,7 +242,11 @@ def fit(
     elif state.start and not (out / STATE).is_file():
         put_in_weights(state, weights)
     if not state.done(config):
-        mixture = Mixture({name: Source(s.train, config) for name, s in splits.items()}, config)
+        sources = {}
+        for name, of in splits.items():
+            with counted(f"{name}, cut into windows,", len(of.train), console) as cut:
+                sources[name] = Source(of.train, config, cut)
+        mixture = Mixture(sources, config)
         held = Held({name: s.validation for name, s in splits.items()}, config) if config.patience else None
         there = {task: weight_N.to(state.device) for task, weight_N in weights.items()}
         with shown(_title(config), config.steps, state.step, console) as report:

@@ -7,7 +7,7 @@ the model.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Many
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
@@ -134,10 +134,12 @@ class Source:
 
     Sound is cut afresh for every draw, at a new phase and speed. Whatever else costs more to cut, and is cut
     `config.phases` times in advance, motion (and what was recorded with it) at other speeds, too. Recordings with sound
-    among others are cut once.
+    among others are cut once. `done` is called after each, because drives are rendered as they are cut.
     """
 
-    def __init__(self, recordings: Many[Recording], config: TrainConfig) -> None:
+    def __init__(
+        self, recordings: Many[Recording], config: TrainConfig, done: Callable[[], None] = lambda: None
+    ) -> None:
         self.config = config
         self.recordings = [heard for heard in (sensed(one, config) for one in recordings) if heard.tracks]
         kinds = {track.stream.modality for r in self.recordings for track in r.tracks}
@@ -151,6 +153,7 @@ class Source:
             for one in self.recordings:
                 cuts = (self._cut(one, rng) for _ in range(phases))
                 self.cuts += [c for c in cuts if c is not None]
+                done()
         if self.fresh:
             found = any(self._cut(one, rng) is not None for _ in range(TRIES) for one in self.recordings)
         else:

@@ -46,8 +46,8 @@ def reference(table: str, row: str, rows: Iterable[str]) -> str:
     return next((one for one in wanted if one in there), "")
 
 
-def collect(declared: Declared, out: Path, failed: Mapping[str, str]) -> dict[str, Any]:
-    """All figures of the cells that are done."""
+def collect(declared: Declared, out: Path, failed: Mapping[str, str], absent: Mapping[str, str]) -> dict[str, Any]:
+    """All figures of the cells that are done; why cells `failed`, and why sets are `absent`."""
     people: dict[tuple[str, str, str, str], dict[str, float]] = {}
     about: dict[tuple[str, str, str, str], dict[str, Any]] = {}
     results = {digest: cell.result(out) for digest, cell in declared.cells.items()}
@@ -94,11 +94,8 @@ def collect(declared: Declared, out: Path, failed: Mapping[str, str]) -> dict[st
         "calibration": _calibration(about),
         "parameters": _parameters(about),
         "lacking": [{"table": t, "row": r, "why": why} for (t, r), why in declared.lacking.items()],
-        "not_done": [
-            {"cell": declared.cells[digest].title, "why": why}
-            for digest, why in failed.items()
-            if digest in declared.cells
-        ],
+        "not_done": [{"cell": declared.cells[digest].title, "why": why} for digest, why in failed.items()],
+        "absent": [{"set": name, "why": why} for name, why in absent.items()],
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence as Many
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ from rich.console import Console
 from rich.table import Table
 
 from backend.train.tables.collect import collect
-from backend.train.tables.columns import REAL, SIMULATOR
+from backend.train.tables.columns import REAL, SIMULATOR, sets_of
 from backend.train.tables.declared import TABLES, Declared, declare
 from backend.train.tables.page import page
+from backend.train.tables.people import People
 from backend.train.tables.plan import minutes
 from backend.train.tables.plots import draw
-from backend.train.tables.rows import FULL, SMOKE
+from backend.train.tables.rows import FULL, SMOKE, Size
 from backend.train.tables.schedule import run
 from broker.errors import ConfigError
 
@@ -53,7 +55,8 @@ def measure_tables(
     of what is worth keeping: results/tables.json, tables.md and its pictures.
 
     Raises:
-        ConfigError: a table, world or language model that there is none of, or recorded sets without `data`.
+        ConfigError: a table, world or language model that there is none of, or recorded sets without `data`, or none
+            of them in it.
         KeyboardInterrupt: it was interrupted; what is done is kept, and the same call goes on.
     """
     everywhere = [SIMULATOR, REAL] if data else [SIMULATOR]
@@ -61,12 +64,17 @@ def measure_tables(
     if REAL in chosen and data is None:
         raise ConfigError(f"--worlds {REAL}: its sets are recorded; name their folder by --data, or leave {REAL} out")
     tables = parts("--only", only, TABLES) if only else list(TABLES)
-    declared = declare(SMOKE if smoke else FULL, chosen, tables, llms)
+    size, absent = at_hand(SMOKE if smoke else FULL, chosen, out, data)
+    for name, why in absent.items():
+        console.print(f"left out: {name} ({why})", soft_wrap=True, markup=False, highlight=False)
+    if not data:
+        console.print("the simulator alone: recorded sets are measured, too, with --data DIR", highlight=False)
+    declared = declare(size, chosen, tables, llms)
     if planned:
         _tell_plan(declared, out, jobs, console)
         return {}
     done = run(declared, out, data, jobs, console)
-    report = collect(declared, out, done.failed)
+    report = collect(declared, out, done.failed, absent)
     out.mkdir(parents=True, exist_ok=True)
     (out / REPORT).write_text(json.dumps(report, indent=1) + "\n")
     pictures = draw(report, out)
@@ -76,6 +84,23 @@ def measure_tables(
         _publish(out, publish, pictures)
         console.print(f"copied to {publish}", soft_wrap=True, highlight=False)
     return report
+
+
+def at_hand(size: Size, worlds: Many[str], out: Path, data: Path | None) -> tuple[Size, dict[str, str]]:
+    """The size with the recorded sets that are there, and why others are not.
+
+    Raises ConfigError where none is.
+    """
+    if REAL not in worlds:
+        return size, {}
+    wanted, people = sets_of(size.columns(REAL)), People(out / "data", size.amount, data)
+    absent = {name: why for name in wanted if (why := people.lacks(name))}
+    if len(absent) == len(wanted):
+        raise ConfigError(f"--data {data}: holds none of {', '.join(wanted)}; give the folder of the recorded sets")
+    if not absent:
+        return size, {}
+    there = sets_of(one for world in (SIMULATOR, REAL) for one in size.columns(world) if one.dataset not in absent)
+    return replace(size, sets=there), absent
 
 
 def _publish(out: Path, folder: Path, pictures: Many[str]) -> None:

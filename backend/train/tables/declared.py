@@ -208,7 +208,9 @@ class _World:
 
     def table_4(self) -> None:
         """The targets are held out whole: in the real world from models of the simulator, too."""
-        held = HELD_OUT[self.world]
+        held = [one for one in HELD_OUT[self.world] if one.dataset in sets_of(self.columns)]
+        if not held:
+            return
         home = (
             self
             if self.world == SIMULATOR

@@ -71,6 +71,7 @@ def _head(report: Report) -> str:
         "are shown, and nothing here claims them.",
     ]
     missing = [f"- Table {one['table']}, {one['row']}: {one['why']}" for one in report["lacking"]]
+    missing += [f"- {one['set']}: {one['why']}" for one in report["absent"]]
     missing += [f"- {one['cell']}: {one['why']}" for one in report["not_done"]]
     if missing:
         lines.append("Not measured:\n\n" + "\n".join(dict.fromkeys(missing)))
@@ -143,10 +144,12 @@ def _table(report: Report, table: str, title: str, pictures: Many[str]) -> str:
 
 
 def _order(table: str, rows: Mapping[str, Any]) -> list[str]:
-    """Rows in the paper's order; floors last."""
+    """Rows in the paper's order, language models by size; floors last."""
     wanted = [*TABLE_1, *PAPER.get(table, {}), *(f"{r}, {n} shots" for r in reversed(TABLE_1) for n in FULL.shots)]
     known = [row for row in dict.fromkeys(wanted) if row in rows]
     rest = [row for row in rows if row not in known]
+    if table == "5":
+        rest.sort(key=lambda row: max(one["parameters"] for one in rows[row].values()))
     floors = [row for row in rest if row in (CONSTANT, SHUFFLED)]
     return [*known, *(row for row in rest if row not in floors), *floors]
 

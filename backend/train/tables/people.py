@@ -210,6 +210,16 @@ class People:
         asked = json.dumps([FORMAT, asdict(self.amount), senses_and_tasks(dataset)])
         return self.folder / f"{dataset}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}" / f"{number}.npz"
 
+    def lacks(self, dataset: str) -> str:
+        """Why a set is not at hand; empty where it is, or was when it was read."""
+        if self.path(dataset).is_file():
+            return ""
+        try:
+            next(iter(read(dataset, self.amount, self.root)))
+        except DataError as error:
+            return str(error)
+        return ""
+
     def prepare(self, dataset: str, number: int) -> None:
         """Read or render one file's worth, if nobody has."""
         if not self.path(dataset, number).is_file():

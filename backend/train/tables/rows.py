@@ -31,7 +31,8 @@ RATIOS = {"25 %": 0.25, "50 %": 0.5}
 @dataclass(frozen=True)
 class Size:
     """How large everything is. `encoding` steps of the encoders, of `most` streams of a crop, `steps` of a row above
-    them and `second` of stage 2 for each set; `adapting` of few `shots`.
+    them and `second` of stage 2 for each set; `adapting` of few `shots`. A crop has `slots` slots, and a decision sees
+    as many.
 
     `sets` are those that are measured at all; none given: all that there are.
     """
@@ -68,7 +69,7 @@ NARROW: dict[str, dict[str, Any]] = {
 }
 """Encoders of pictures and sound, at about a third of the usual cost."""
 FULL = Size(
-    "full", Amount(42, 32, 240), seeds=3, encoding=300, steps=400, second=120, adapting=25, dim=64, crops=12, slots=4,
+    "full", Amount(42, 32, 240), seeds=3, encoding=600, steps=300, second=120, adapting=25, dim=64, crops=12, slots=4,
     most=3, encoders=NARROW,
 )  # fmt: skip
 SMOKE = Size(
@@ -91,6 +92,7 @@ def base(size: Size, columns: Many[Column], senses: Iterable[str], seed: int) ->
         modalities=tuple(m for m in ENCODERS if m in asked),
         tasks=tasks,
         dim=size.dim,
+        slots=size.slots - 1,  # a crop shows no row older than that: how one bears on now would not be learned
         outputs=outputs,
         encoders={m: options for m, options in size.encoders.items() if m in asked},
         focused=True,
@@ -111,7 +113,7 @@ def base(size: Size, columns: Many[Column], senses: Iterable[str], seed: int) ->
         bf16=False,
         device="cpu",
         varied={name: varied for name, varied in VARIED.items() if name in sets},
-        drop=DropConfig(whole=0.15, onwards=0.05, most=99),  # of a dozen streams, three would seldom be the task's own
+        drop=DropConfig(most=99),  # of a dozen streams, three would seldom be the task's own
     )
 
 
