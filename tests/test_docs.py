@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from backend.model.encoders import build_encoder
 from backend.serve.config import ServeConfig
+from backend.train.tables.page import page
 from benchmarks.senses import table
 from edge.config import EdgeConfig
 
@@ -117,3 +118,13 @@ def test_the_table_of_senses_is_the_measured_one():
     for modality, measured in report["senses"].items():
         encoder = build_encoder(modality, {"tokens": 4, "dim": 128})
         assert sum(p.numel() for p in encoder.parameters()) == measured["parameters"], f"{modality} was measured before"
+
+
+def test_the_page_of_the_papers_tables_is_that_of_its_figures():
+    report = json.loads((ROOT / "benchmarks" / "results" / "tables.json").read_text())
+    pictures = [path.name for path in (ROOT / "benchmarks").glob("tables-*.png")]
+    said = (ROOT / "benchmarks" / "tables.md").read_text()
+    made = page(report, pictures)
+    pictured = re.compile(r"^!\[.*\n", re.MULTILINE)
+    assert pictured.sub("", said) == pictured.sub("", made)
+    assert set(re.findall(r"\((tables-.*?\.png)\)", said)) == set(pictures)
