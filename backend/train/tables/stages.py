@@ -63,7 +63,7 @@ def adapter(config: TrainConfig, size: Size, llm: Path) -> TrainConfig:
 
 def adapted(config: TrainConfig, size: Size, dataset: str) -> TrainConfig:
     """A few steps over a few labelled windows of a set that was held out; the encoders stay."""
-    few = replace(config, datasets={**config.datasets, dataset: 1.0}, steps=size.adapting, learning_rate=5e-4)
+    few = replace(config, datasets={**config.datasets, dataset: 1.0}, steps=size.adapting, learning_rate=1e-4)
     frees = ("adapter", "heads", *(("language",) if config.model.language else ()))
     return replace(few, warmup=0.0, ema=0.9, frees=frees)
 
