@@ -3,4 +3,4 @@
 from broker.start import start
 
 if __name__ == "__main__":
-    start("export.cli")
+    start("export.cli", extra="export")

@@ -33,14 +33,11 @@ def export(
     """Write every encoder as .onnx in fp32 and in int8, and parity.json. What fails its proof is not written."""
     if len(folders) > 2:
         raise ConfigError(f"{len(folders)} folders given; python -m export [CHECKPOINT] OUT takes one or two")
-    try:
-        import onnxscript  # noqa: F401  torch would ask for it late, and in words of its own
+    import onnxscript  # noqa: F401  torch would ask for it late, and in words of its own
 
-        from backend.checkpoint import load_checkpoint
-        from export import bundle
-        from export.parity import gather
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"{error.name} is not installed: .venv/bin/pip install -e '.[export]' in the clone") from None
+    from backend.checkpoint import load_checkpoint
+    from export import bundle
+    from export.parity import gather
 
     *given, out = folders
     checkpoint = load_checkpoint(given[0] if given else None)

@@ -295,7 +295,7 @@ def test_a_missing_package_is_named_with_what_installs_it(tmp_path, absent):
     line = [sys.executable, "-c", code, str(tmp_path / "out")]
     shown = subprocess.run(line, capture_output=True, text=True, check=False)
     assert shown.returncode == 1
-    assert shown.stderr.startswith(f"error: {absent} is not installed: .venv/bin/pip install -e '.[export]'")
+    assert shown.stderr.startswith(f"error: {absent} is not installed; pip install '.[export]' in the clone")
     assert shown.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
 

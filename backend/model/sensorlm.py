@@ -418,8 +418,8 @@ class Predictor:
 
 
 def _attribution(context: Context, gate_S: NDArray[np.float32]) -> dict[str, float]:
-    """The gate's weights by stream, over all slots of the context; their sum is held to [0, 1], a NaN stays one."""
+    """The gate's weights by stream, over all slots of the context, at most 1; a NaN stays one."""
     attribution: dict[str, float] = {}
     for row, weight in zip(context.rows, gate_S, strict=False):
         attribution[row.key] = attribution.get(row.key, 0.0) + float(weight)
-    return {key: float(np.clip(weight, 0.0, 1.0)) for key, weight in attribution.items()}  # rounding goes beyond 1
+    return {key: min(weight, 1.0) for key, weight in attribution.items()}  # rounding goes beyond 1

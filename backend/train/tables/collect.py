@@ -171,7 +171,7 @@ def _tables(
                         one["beside_constant"] = _verdict(column, difference(mine, always))
                     facts = about.get((table, world, row, column), {})
                     same = (r for r in rows[: rows.index(row)] if _same_model(facts, about, (table, world, r, column)))
-                    one |= {"same_as": next(same, None)}
+                    one["same_as"] = next(same, None)
                     one |= {k: v for k, v in facts.items() if k not in ("ece", "cells")}
                     found.setdefault(table, {}).setdefault(world, {}).setdefault(row, {})[column] = one
     return found

@@ -67,7 +67,7 @@ def measure_tables(
     size, absent = at_hand(SMOKE if smoke else FULL, chosen, out, data)
     for name, why in absent.items():
         console.print(f"left out: {name} ({why})", soft_wrap=True, markup=False, highlight=False)
-    if not data:
+    if not (data or worlds):
         console.print("the simulator alone: recorded sets are measured, too, with --data DIR", highlight=False)
     declared = declare(size, chosen, tables, llms)
     if planned:

@@ -215,7 +215,7 @@ class People:
         if self.path(dataset).is_file():
             return ""
         try:
-            next(iter(read(dataset, self.amount, self.root)))
+            next(_recorded(dataset, self.root), None)  # listed, not cut: that is a cell's work
         except DataError as error:
             return str(error)
         return ""
