@@ -28,7 +28,8 @@ app.add_typer(train, name="train")
 def evaluate(
     dataset: Annotated[str | None, typer.Option(help="one of those that `backend data list` names")] = None,
     root: Annotated[
-        Path | None, typer.Option(help="the dataset's folder or its parent", exists=True, file_okay=False)
+        Path | None,
+        typer.Option(help="the dataset's folder or its parent; simulated ones need none", exists=True, file_okay=False),
     ] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="file for the whole report", dir_okay=False)] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="folder of a checkpoint; default: the bundled")] = None,
@@ -80,7 +81,7 @@ def evaluate(
     from backend.checkpoint import load_checkpoint
     from backend.train.examine import examine, figures, in_words, optimistic
 
-    if dataset is None or root is None:
+    if dataset is None:
         raise ConfigError("eval: name --dataset and --root, to measure a checkpoint; or --tables and --out")
     report = examine(dataset, root, load_checkpoint(checkpoint, str(llm[0]) if llm else None), console)
     if json_path:

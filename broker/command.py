@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -56,10 +56,18 @@ def run(app: typer.Typer) -> NoReturn:
             raise
         if type(error).__name__ == "NoArgsIsHelpError":  # the help has been shown, and is the answer
             sys.exit(2)
-        _end(f"error: {error.format_message()}", 2)
+        _end(f"error: {error.format_message()}{_known(error)}", 2)
     if status == _INTERRUPTED:  # so a newer typer hands on a KeyboardInterrupt
         _end("interrupted", status)
     sys.exit(status)
+
+
+def _known(error: Any) -> str:
+    """The commands that there are, for somebody who named none of them."""
+    group: Any = getattr(getattr(error, "ctx", None), "command", None)
+    if "No such command" not in error.format_message() or not hasattr(group, "list_commands"):
+        return ""
+    return f" Commands: {', '.join(group.list_commands(error.ctx))}."
 
 
 def _end(text: str, status: int) -> NoReturn:

@@ -8,7 +8,9 @@ from typer.testing import CliRunner
 
 from backend import recipes
 from backend.cli import app
+from backend.data import DATASETS
 from backend.recipes import recipe
+from backend.tasks import TASKS
 from backend.train.config import config_from_json, with_settings
 from broker.errors import ConfigError
 from tests.small_runs import ACTIVITY, tiny
@@ -78,6 +80,16 @@ def test_what_cannot_be_trained_is_refused_before_data_are_read(tmp_path, settin
     error = CliRunner().invoke(app, [*common, "--set", setting]).exception
     assert isinstance(error, ConfigError)
     assert complaint in str(error)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_simulated_needs_no_folder_and_what_is_recorded_asks_for_one(tmp_path):
+    none = recipe("simulator").datasets
+    assert none and all(DATASETS[name].unseen for name in none)
+    assert set(recipe("simulator").model.tasks) == set(TASKS)
+    result = CliRunner().invoke(app, ["train", "--recipe", "bundled", "--out", str(tmp_path / "out")])
+    assert isinstance(result.exception, ConfigError)
+    assert "--data: sp_sw_har is no simulated set" in str(result.exception)
     assert not (tmp_path / "out").exists()
 
 

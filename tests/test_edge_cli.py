@@ -247,6 +247,12 @@ def test_every_error_is_one_line_and_a_status(tmp_path, arguments, words):
     assert "Traceback" not in done.stderr
 
 
+def test_a_command_that_is_none_is_answered_by_those_that_are(tmp_path):
+    done = edge("walk", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: No such command 'walk'. Commands: run, sensors, record, replay.\n"
+
+
 def test_sensors_says_what_is_here_and_why_not():
     done = edge("sensors")
     assert done.returncode == 0

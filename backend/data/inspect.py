@@ -158,15 +158,23 @@ def dataset(name: str) -> Dataset:
     return DATASETS[name]
 
 
-def read(name: str, root: Path | None, console: Console | None = None) -> Recordings:
-    """The recordings of a set, of which the console is told. Raises DataError that says where it is obtained if it is
-    not under `root`.
+def read(
+    name: str, root: Path | None, console: Console | None = None, *, unseen: bool = False, option: str = "--root"
+) -> Recordings:
+    """The recordings of a set, of which the console is told; with `unseen` those to measure on, where it makes them.
+
+    `root` is the set's folder or its parent, of which the command line knows by `option`; simulated sets need none.
+
+    Raises:
+        ConfigError: a recorded set has no `root`.
+        DataError: the set cannot be read, or is not there; it says where it is obtained.
     """
     row = dataset(name)
     if row.address and root is None:
-        raise ConfigError(f"--root: {name} is no simulated set; give its folder or the one above")
+        raise ConfigError(f"{option}: {name} is no simulated set; give its folder or the one above")
     try:
-        return read_aloud(name, row.read, root, console or Console(quiet=True))
+        how = row.unseen if unseen and row.unseen else row.read
+        return read_aloud(name, how, root, console or Console(quiet=True))
     except DataError as error:
         if is_there(name, root or Path()) or row.address in str(error):
             raise

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
 train = new_app("Train a checkpoint, or with --folds measure a recipe on people left out.", alone=True)
 
-Recipe = Annotated[str | None, typer.Option(help="sp-sw-har, esc10, bundled ...")]
-Data = Annotated[Path | None, typer.Option(help="folder that holds the datasets", exists=True, file_okay=False)]
+Recipe = Annotated[str | None, typer.Option(help="simulator, sp-sw-har, esc10, bundled ...")]
+Data = Annotated[
+    Path | None,
+    typer.Option(help="folder that holds the datasets; simulated ones need none", exists=True, file_okay=False),
+]
 Out = Annotated[Path | None, typer.Option(help="folder of the run", file_okay=False)]
 Llm = Annotated[
     str | None, typer.Option(help="folder or hub name of a language model: stage 2 comes after, and keeps it")
@@ -59,10 +62,10 @@ def whole(
     """Train a checkpoint: stage 1, and with --llm stage 2 after it. Or measure a recipe on people left out: --folds."""
     if context.invoked_subcommand is not None:
         return
-    for name, value in (("--recipe", recipe), ("--data", data), ("--out", out)):
+    for name, value in (("--recipe", recipe), ("--out", out)):
         if value is None:  # not required of the stages, which stand below this command
             context.fail(f"Missing option '{name}'.")
-    assert recipe is not None and data is not None and out is not None
+    assert recipe is not None and out is not None
     from broker.errors import ConfigError
 
     if folds is None and seeds > 1:
@@ -93,9 +96,9 @@ def whole(
 
 @train.command()
 def pretrain(
-    recipe: Annotated[str, typer.Option(help="sp-sw-har, esc10, bundled ...")],
-    data: Annotated[Path, typer.Option(help="folder that holds the datasets", exists=True, file_okay=False)],
+    recipe: Annotated[str, typer.Option(help="simulator, sp-sw-har, esc10, bundled ...")],
     out: Annotated[Path, typer.Option(help="folder of the run", file_okay=False)],
+    data: Data = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     settings: Settings = None,
@@ -108,8 +111,8 @@ def pretrain(
 def instruct(
     start: Annotated[Path, typer.Option(help="folder of a checkpoint of stage 1", exists=True, file_okay=False)],
     llm: Annotated[str, typer.Option(help="folder or hub name of a language model")],
-    data: Annotated[Path, typer.Option(help="folder that holds the datasets", exists=True, file_okay=False)],
     out: Annotated[Path, typer.Option(help="folder of the run", file_okay=False)],
+    data: Data = None,
     conditioning: Annotated[
         str, typer.Option(help="soft: soft tokens in the input; gated: attention beside it")
     ] = "soft",
@@ -151,7 +154,7 @@ def _second(start: Path, llm: str, conditioning: str, tuning: str, keep: bool, s
     return with_settings(recipes.instructed(first, str(start), resolved(language)), settings)
 
 
-def _train(config: TrainConfig, data: Path, out: Path, resume: bool, overwrite: bool) -> None:
+def _train(config: TrainConfig, data: Path | None, out: Path, resume: bool, overwrite: bool) -> None:
     with _running(config, out, overwrite) as (runs, about):
         runs.train(config, data, out, resume=resume, overwrite=overwrite, **about)
 

@@ -18,8 +18,8 @@ from rich.console import Console
 
 from backend.checkpoint import Checkpoint
 from backend.data import DATASETS, Dataset
-from backend.data.aloud import read_aloud
 from backend.data.inspect import dataset as find_dataset
+from backend.data.inspect import read
 from backend.data.recording import Recording, Sequence
 from backend.model.history import StreamTokens
 from backend.model.sensorlm import Predictor
@@ -33,13 +33,16 @@ SKIPPED_NAMES = 10
 """Of what was skipped, a report names as many."""
 
 
-def examine(name: str, root: Path, checkpoint: Checkpoint, console: Console | None = None) -> dict[str, Any]:
-    """The report on every recording under `root`, with a word on which people the checkpoint had seen."""
+def examine(name: str, root: Path | None, checkpoint: Checkpoint, console: Console | None = None) -> dict[str, Any]:
+    """The report on every recording under `root`, with a word on which people the checkpoint had seen.
+
+    Simulated sets need no `root`.
+    """
     dataset = find_dataset(name)
     if not dataset.tasks and not dataset.masks:
         measured = ", ".join(one for one, row in DATASETS.items() if row.tasks or row.masks)
         raise DataError(f"{name}: has no task to be measured by; choose one of {measured}")
-    recordings = read_aloud(name, dataset.unseen or dataset.read, root, console or Console(quiet=True))
+    recordings = read(name, root, console, unseen=True)
     roles = checkpoint.record.get("people", {}).get(name, {})
     seen, calibrated = set(roles.get("train", [])), set(roles.get("validation", []))
     people = {r.person for r in recordings}

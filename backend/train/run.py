@@ -16,7 +16,8 @@ from rich.console import Console
 
 from backend.checkpoint import Checkpoint, learned_from, save_checkpoint
 from backend.data import DATASETS, Recordings, Segments
-from backend.data.aloud import counted, read_aloud
+from backend.data.aloud import counted
+from backend.data.inspect import read
 from backend.data.recording import Recording
 from backend.model.sensorlm import Predictor, SensorModel
 from backend.tasks import TASKS, Classification
@@ -50,7 +51,7 @@ from broker.errors import ConfigError, DataError
 
 def train(
     config: TrainConfig,
-    root: Path,
+    root: Path | None,
     out: Path,
     console: Console,
     *,
@@ -58,13 +59,16 @@ def train(
     overwrite: bool = False,
     group: Group = ALONE,
 ) -> Checkpoint:
-    """One run into the folder `out`, from the datasets under `root`. Measures on validation people.
+    """One run into the folder `out`, from the datasets under `root`, which simulated ones do not need.
+
+    Measures on validation people.
 
     With `resume` a run that was interrupted (KeyboardInterrupt) goes on; with `overwrite` a run there is removed, once
     the data are read and the new one can begin. Of a `group` of processes all train, and the first does all else.
 
     Raises:
-        ConfigError: there is a run in `out` and neither is set, or none to resume, or one of another configuration.
+        ConfigError: there is a run in `out` and neither is set, or none to resume, or one of another configuration; or
+            a recorded set has no `root`.
         CheckpointError: what is to be resumed, or to start from, is damaged.
         DataError: the data cannot be read, or nobody is left to learn from, or to be patient by.
     """
@@ -120,7 +124,7 @@ def _measured(checkpoint: Checkpoint, splits: dict[str, Split[Recording]], out: 
 
 def train_folds(
     config: TrainConfig,
-    root: Path,
+    root: Path | None,
     out: Path,
     console: Console,
     *,
@@ -217,9 +221,9 @@ def state_of(config: TrainConfig, out: Path, group: Group) -> State:
     return new_state(config)
 
 
-def read_all(config: TrainConfig, root: Path, console: Console) -> dict[str, Recordings]:
-    """The recordings of every dataset of the configuration; raises DataError, which names the file."""
-    return {name: read_aloud(name, DATASETS[name].read, root, console) for name in config.datasets}
+def read_all(config: TrainConfig, root: Path | None, console: Console) -> dict[str, Recordings]:
+    """The recordings of every dataset of the configuration; raises as `inspect.read` does."""
+    return {name: read(name, root, console, option="--data") for name in config.datasets}
 
 
 def fit(
