@@ -40,7 +40,7 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="--tables: folder of the cells and tables", file_okay=False)] = None,
     smoke: Annotated[bool, typer.Option("--smoke", help="--tables: tiny models, few people, one seed")] = False,
     jobs: Annotated[int, typer.Option(help="--tables: processes, of one thread each", min=1)] = 1,
-    only: Annotated[str, typer.Option(help="--tables: of 1, 2, 3, 4, 5, D, ablations; with commas")] = "",
+    only: Annotated[str, typer.Option(help="--tables: of 1, 2, 3, 4, 5, D, ablations, steps; with commas")] = "",
     worlds: Annotated[str, typer.Option(help="--tables: of simulator, real; with commas")] = "",
     llm: Annotated[
         list[Path] | None, typer.Option(help=f"{LLM}; --tables: a language model, again for Table 5's sizes")

@@ -132,10 +132,10 @@ def test_a_cell_of_other_settings_has_another_digest():
     assert kept and kept <= longer.cells.keys()
 
 
-def test_everything_fits_two_hours_and_a_half_of_two_cores(tmp_path):
+def test_everything_fits_three_hours_and_a_quarter_of_two_cores(tmp_path):
     write_llm(tmp_path / "small")
     whole = declare(FULL, ["simulator", "real"], TABLES, [tmp_path / "small"])
-    assert sum(map(minutes, whole.cells.values())) < 310
+    assert sum(map(minutes, whole.cells.values())) < 390
 
 
 def test_a_set_that_is_not_at_hand_is_told_and_the_rest_measured(data_dir, tmp_path):

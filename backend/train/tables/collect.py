@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from backend.tasks import TASKS, Classification
-from backend.train.tables.declared import IOT_LM, MULTI, MULTI_MT, STAGE_1, TABLES, TOLD, Declared
+from backend.train.tables.declared import IOT_LM, LONG, MULTI, MULTI_MT, STAGE_1, TABLE_1, TABLES, TOLD, Declared
 from backend.train.tables.paper import value
 from backend.train.tables.plan import minutes
 from backend.train.tables.stages import CONDITIONINGS
@@ -41,6 +41,8 @@ def reference(table: str, row: str, rows: Iterable[str]) -> str:
         wanted = [f"{IOT_LM}, 0 shots", f"{MULTI_MT}, 0 shots"]
     elif table == "5":
         wanted = there[:1]
+    elif table == "steps":
+        wanted = [IOT_LM] if row in (*TABLE_1, IOT_LM + LONG) else [IOT_LM + LONG]
     else:
         wanted = [IOT_LM, MULTI_MT, MULTI]
     return next((one for one in wanted if one in there), "")

@@ -17,16 +17,17 @@ from backend.train.tables import rows, stages
 from backend.train.tables.cells import Cell
 from backend.train.tables.columns import COLUMNS, HELD_OUT, REAL, SIMULATOR, Column, sets_of, told_by
 from backend.train.tables.people import files_of
-from backend.train.tables.rows import RATIOS, Size
+from backend.train.tables.rows import LONGER, RATIOS, Size
 from broker.errors import ConfigError
 
-TABLES = ("1", "2", "3", "4", "5", "D", "ablations")
+TABLES = ("1", "2", "3", "4", "5", "D", "ablations", "steps")
 CHUNK = 7
 """Simulated people that are rendered in one cell."""
 DOMAIN, UNIMODAL, ADAPTER, UNIMODAL_MT = "domain-specific", "unimodal", "unimodal adapter", "unimodal multi-task"
 MULTI, MULTI_MT, IOT_LM, STAGE_1 = "multisensory", "multisensory multi-task", "IoT-LM", "stage 1"
 ABLATED = "synthetic_touch"
 ENCODERS, TUNED, TOLD = "encoders", "encoders learn, too", "answers in words learned, too"
+LONG = f", {LONGER} times the steps"
 TABLE_1 = (DOMAIN, UNIMODAL, ADAPTER, UNIMODAL_MT, MULTI, STAGE_1, MULTI_MT, IOT_LM)
 
 
@@ -127,7 +128,7 @@ class _World:
         """All rows of a table."""
         {
             "1": self.table_1, "2": self.table_2, "3": self.table_3, "4": self.table_4, "5": self.table_5,
-            "D": self.appendix_d, "ablations": self.ablations,
+            "D": self.appendix_d, "ablations": self.ablations, "steps": self.steps,
         }[table]()  # fmt: skip
 
     def cell(
@@ -145,6 +146,10 @@ class _World:
         config = rows.encoders(self.size, self.columns, self.seed)
         about = ("train", ENCODERS, ENCODERS, self.world, "all", self.seed, self.columns, self.size.amount)
         return self.whole.add(Cell(*about, config))
+
+    def domain(self, column: Column) -> Cell:
+        """Hand-made statistics; the configuration says who is left out."""
+        return self.cell("domain", "1", DOMAIN, (column,), rows.unimodal(self.size, column, self.seed))
 
     def unimodal(self, column: Column) -> Cell:
         return self.cell("train", "1", UNIMODAL, (column,), rows.unimodal(self.size, column, self.seed))
@@ -171,11 +176,11 @@ class _World:
 
     def table_1(self) -> None:
         for column in self.columns:
-            config = rows.unimodal(self.size, column, self.seed)
-            self.whole.put("1", DOMAIN, self.cell("domain", "1", DOMAIN, (column,), config))
+            self.whole.put("1", DOMAIN, self.domain(column))
             unimodal = self.whole.put("1", UNIMODAL, self.unimodal(column))
             if not self.no_language:
-                adapted = stages.adapter(config, self.size, self.llms[0])
+                assert unimodal.config is not None
+                adapted = stages.adapter(unimodal.config, self.size, self.llms[0])
                 self.whole.put("1", ADAPTER, self.cell("train", "1", ADAPTER, (column,), adapted, base=unimodal))
             mine = told_by(column.main, self.columns)
             shared = rows.unimodal_multitask(self.size, column, self.columns, self.seed)
@@ -260,6 +265,28 @@ class _World:
         for row, cell in trained:
             base = self.whole.add(cell)
             self.whole.put("D", row, self.cell("disturb", "D", row, base.columns, None, base=base))
+
+    def steps(self) -> None:
+        """Some rows of Table 1, and the same with more steps; of the simulator, to afford them."""
+        if self.world == REAL:
+            return
+        longer = replace(self.size, steps=LONGER * self.size.steps, second=LONGER * self.size.second)
+        for column in self.columns:
+            self.whole.put("steps", DOMAIN, self.domain(column))
+            self.whole.put("steps", UNIMODAL, self.unimodal(column))
+            config = rows.unimodal(longer, column, self.seed)
+            self.whole.put("steps", UNIMODAL + LONG, self.cell("train", "steps", UNIMODAL + LONG, (column,), config))
+        self.whole.put("steps", STAGE_1, self.stage_1())
+        config = rows.multisensory_multitask(longer, self.columns, self.seed)
+        first = self.cell("train", "steps", STAGE_1 + LONG, self.columns, config)
+        first = self.whole.put("steps", STAGE_1 + LONG, first)
+        if self.no_language:
+            self.whole.lacking["steps", IOT_LM] = self.no_language
+            return
+        self.whole.put("steps", IOT_LM, self.iot_lm(self.llms[0]))
+        config = stages.instructed(config, longer, len(sets_of(self.columns)), self.llms[0])
+        last = self.cell("train", "steps", IOT_LM + LONG, self.columns, config, base=first)
+        self.whole.put("steps", IOT_LM + LONG, last)
 
     def ablations(self) -> None:
         """Of one simulated scene, to afford them. Those of stage 1 are compared with it, the others with IoT-LM."""

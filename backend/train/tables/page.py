@@ -24,6 +24,7 @@ TITLES = {
     "4": "Table 4: zero and few shots on what was held out whole",
     "5": "Table 5: sizes of the language model",
     "ablations": "Ablations",
+    "steps": "Rows that learn longer",
 }
 UNITS = {"error_cm": "cm", "mae_mm": "mm", "epe_mm": "mm"}
 Report = Mapping[str, Any]

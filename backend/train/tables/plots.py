@@ -1,4 +1,4 @@
-"""Small pictures of the tables, from `tables.json` alone: figures of Tables 1 to 3 by task, and Appendix D."""
+"""Small pictures of the tables, from `tables.json` alone: figures of every table by task, and Appendix D."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from backend.train.tables.collect import CONSTANT, SHUFFLED, higher_is_better
 from backend.train.tables.columns import COLUMNS, TASK_NAMES
-from backend.train.tables.page import _order, _scale, _unit
+from backend.train.tables.page import TITLES, _order, _scale, _unit
 
 DPI = 70
 INK, GREY = "#1f4e79", "#999999"
@@ -18,7 +18,7 @@ def draw(report: Mapping[str, Any], folder: Path) -> list[str]:
     """Write the pictures; their names."""
     folder.mkdir(parents=True, exist_ok=True)
     names = []
-    for table in ("1", "2", "3", "4", "5", "ablations"):
+    for table in TITLES:
         for world, rows in report["tables"].get(table, {}).items():
             names.append(f"tables-{table}-{world}.png")
             _rows(rows, table, folder / names[-1])

@@ -26,6 +26,8 @@ from backend.train.tables.people import Amount
 FOLDS = 3
 """The test people of seed s are fold s of three: three seeds leave out everybody once."""
 RATIOS = {"25 %": 0.25, "50 %": 0.5}
+LONGER = 4
+"""So many times the steps of Table 1 learn rows that are to show whether their steps were enough."""
 
 
 @dataclass(frozen=True)
