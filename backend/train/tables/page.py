@@ -12,9 +12,9 @@ from typing import Any
 from backend.tasks import TASKS
 from backend.train.tables.collect import CONSTANT, SHUFFLED, higher_is_better
 from backend.train.tables.columns import COLUMNS, TASK_NAMES, WORLDS
-from backend.train.tables.declared import TABLE_1
+from backend.train.tables.declared import ABLATED, TABLE_1
 from backend.train.tables.paper import PAPER
-from backend.train.tables.rows import FULL
+from backend.train.tables.rows import FULL, LONGER
 from backend.train.tables.statistics import BETTER, SAME, WORSE
 
 TITLES = {
@@ -26,6 +26,13 @@ TITLES = {
     "ablations": "Ablations",
     "steps": "Rows that learn longer",
 }
+NOTES = {
+    "ablations": f"Of the scene `{ABLATED}` alone. What changes stage 1 is compared with it, what changes the language "
+    "model with IoT-LM.",
+    "steps": f"Of the simulator, above the same encoders: each stage with {LONGER} times its steps in Table 1, and the "
+    "rows as they stand there.",
+}
+"""What a table is of, where it is not all tasks of both worlds."""
 UNITS = {"error_cm": "cm", "mae_mm": "mm", "epe_mm": "mm"}
 Report = Mapping[str, Any]
 
@@ -120,7 +127,7 @@ def _verdicts(report: Report) -> str:
 
 
 def _table(report: Report, table: str, title: str, pictures: Many[str]) -> str:
-    lines = [f"## {title}"]
+    lines = [f"## {title}", *([NOTES[table]] if table in NOTES else [])]
     for world in WORLDS:
         rows = report["tables"].get(table, {}).get(world)
         if not rows:
@@ -228,7 +235,10 @@ def _grid(columns: Many[str], rows: Iterable[tuple[str, list[str]]], table: str,
 
 def _disturbed(report: Report, pictures: Many[str]) -> str:
     """Appendix D."""
-    lines = ["## Appendix D: noise, missing and late sensors, less of the past"]
+    lines = [
+        "## Appendix D: noise, missing and late sensors, less of the past",
+        "On the first half of every recording of the people left out, so `none` is not Table 1's figure.",
+    ]
     for world, rows in report["disturbances"].items():
         for row, conditions in rows.items():
             names = [one.name for one in COLUMNS if any(one.name in of for of in conditions.values())]
@@ -237,7 +247,7 @@ def _disturbed(report: Report, pictures: Many[str]) -> str:
             body = [[condition, *_cells(of, names)] for condition, of in conditions.items()]
             lines.append(_markdown(["disturbance", *heads], body))
     lines += [f"![Appendix D]({name})" for name in pictures]
-    return "\n\n".join(lines) if len(lines) > 1 else ""
+    return "\n\n".join(lines) if report["disturbances"] else ""
 
 
 def _gate(report: Report) -> str:
