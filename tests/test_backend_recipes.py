@@ -89,7 +89,7 @@ def test_what_is_simulated_needs_no_folder_and_what_is_recorded_asks_for_one(tmp
     assert set(recipe("simulator").model.tasks) == set(TASKS)
     result = CliRunner().invoke(app, ["train", "--recipe", "bundled", "--out", str(tmp_path / "out")])
     assert isinstance(result.exception, ConfigError)
-    assert "--data: sp_sw_har is no simulated set" in str(result.exception)
+    assert "--data: sp_sw_har is recorded; give its folder" in str(result.exception)
     assert not (tmp_path / "out").exists()
 
 

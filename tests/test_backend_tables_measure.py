@@ -10,8 +10,19 @@ from backend.model.sensorlm import Predictor, SensorModel
 from backend.tasks import TASKS
 from backend.train.evaluate import decide, encode, headline
 from backend.train.tables import domain, measure
+from backend.train.tables.columns import of_world
 from backend.train.tables.domain import fitted
-from backend.train.tables.measure import Calibration, Said, answers, by_person, calibrated, constant, probabilities
+from backend.train.tables.measure import (
+    Calibration,
+    Said,
+    answers,
+    by_person,
+    calibrated,
+    constant,
+    probabilities,
+    task_of,
+)
+from backend.train.tables.people import heard, sensed
 from backend.train.tables.perturb import gate, seeing, without
 from backend.train.tables.rows import SMOKE, base
 from backend.train.tables.tokens import encoded
@@ -51,6 +62,32 @@ def test_a_person_is_measured_by_the_tasks_own_metric(people, model):
             other = decide(predictor, encode(predictor, [one]), column.task, column.outputs)
             mine = by_person(column, said[column.name], Calibration())[one.person]
             assert mine == pytest.approx(headline(task, other), abs=0.35 if task.metric == "epe_mm" else 2e-2)
+
+
+def test_all_rows_of_a_column_answer_the_windows_of_its_main_sense(people, model):
+    column = next(one for one in COLUMNS if one.task == "gaze-estimation")
+    (sense,) = (s for s in people[0].series if s.modality == column.main)
+    silent = replace(sense, present=sense.present & (np.arange(people[0].length) % 3 > 0))
+    gappy = replace(people[0], series=tuple(silent if s is sense else s for s in people[0].series))
+    every = answers(model, [gappy], [column])[column.name]
+    mine = answers(model, [heard(gappy, [column])], [column])[column.name]
+    assert {at for at in every.at if int(at.rpartition("/")[2]) % 3} == {*mine.at} < {*every.at}
+    assert {f"{gappy.name}/{slot}" for slot in np.flatnonzero(silent.present)} >= {*mine.at}
+    alone = sensed(heard(gappy, [column]), (column.main,), [column.task])
+    assert {at for *_, at in domain.rows([alone], column, [sense.key])} == {*mine.at}
+
+
+def test_an_f1_is_of_people_with_events():
+    column = next(one for one in of_world("simulator") if one.task == "event-detection")
+    none = task_of(column).none_index
+    true = np.array([none, none + 1, none, none])
+    said = Said(
+        np.eye(task_of(column).size)[true] * 9.0,
+        true,
+        np.array(["a", "a", "b", "b"]),
+        np.array(["a/0", "a/1", "b/0", "b/1"]),
+    )
+    assert by_person(column, said, Calibration(threshold=0.5)) == {"a": 1.0}
 
 
 def test_the_temperature_and_the_constant_answer(people, model):
@@ -96,9 +133,9 @@ def test_a_number_that_hardly_varied_leads_a_ridge_nowhere(people, monkeypatch):
             yield [*numbers, 1e-6 * (n % 2) if sequences is people else 1.0], *rest
 
     others = list(people)
-    calm = by_person(gaze, fitted(gaze, people, [], others, seed=0), Calibration())
+    calm = by_person(gaze, fitted(gaze, people, [], others, seed=0)[0], Calibration())
     monkeypatch.setattr(domain, "rows", with_a_stray)
-    led = by_person(gaze, fitted(gaze, people, [], others, seed=0), Calibration())
+    led = by_person(gaze, fitted(gaze, people, [], others, seed=0)[0], Calibration())
     assert np.mean(list(led.values())) < 5 * np.mean(list(calm.values()))
 
 
@@ -124,11 +161,13 @@ def test_the_gate_is_beside_what_removal_costs(people, model):
 
 def test_hand_made_statistics_learn_what_a_forest_can(people):
     column = next(one for one in COLUMNS if one.task == "touch-contact")
-    said = fitted(column, people, [], people, seed=0)
-    assert isinstance(said, Said)
+    said, nobody = fitted(column, people, [], people, seed=0)
+    assert isinstance(said, Said) and nobody is None
     assert np.mean(list(by_person(column, said, Calibration()).values())) > 0.8  # of the people that it learned from
     gaze = next(one for one in COLUMNS if one.task == "gaze-estimation")
-    own = by_person(gaze, fitted(gaze, people, people, people, seed=0), Calibration())
+    said, other = fitted(gaze, people, people, people, seed=0)
+    assert other is not None and np.array_equal(said.said, other.said)
+    own = by_person(gaze, said, Calibration())
     always = constant(
         gaze, people, answers(SensorModel(base(SMOKE, (gaze,), SENSES, 0).model).eval(), people, [gaze])[gaze.name]
     )

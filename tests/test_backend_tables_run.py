@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -101,6 +102,74 @@ def test_an_interrupted_training_goes_on_to_the_same_result(done, tmp_path):
     steps = []
     found = cells.do(cell, work, lambda line: steps.append(line["step"]))
     assert steps == [2] and found["columns"] == cell.result(out)["columns"]
+
+
+def test_stage_two_goes_on_to_the_same_result(done, tmp_path):
+    """It begins with another cell's weights and with adapters of its own, which a resumed one has to find again."""
+    out, _ = done
+    whole = declare(replace(SMOKE, second=2), ["simulator"], ["1"], [out / "tiny"])
+    cell = next(c for c in whole.cells.values() if c.row == IOT_LM)
+    results = []
+    for stops in (False, True):
+        work = cells.Work(tmp_path / str(stops), cells.People(out / "data", SMOKE.amount, None))
+        for folder in ("encoders", "1/stage-1"):
+            shutil.copytree(out / "cells" / folder, work.out / "cells" / folder)
+        if stops:
+            with pytest.raises(KeyboardInterrupt):
+                cells.do(cell, work, lambda line: os.kill(os.getpid(), signal.SIGINT))
+            assert saved_steps(cell.folder(work.out)) == 1
+        results.append(cells.do(cell, work, lambda line: None)["columns"])
+    assert results[0] == results[1]
+
+
+def test_two_processes_measure_what_one_does(done, tmp_path):
+    _, report = done
+    again = measure_tables(tmp_path / "out", None, QUIET, smoke=True, only="4", jobs=2)
+    assert not again["not_done"]
+    for row, columns in again["tables"]["4"]["simulator"].items():
+        for name, one in columns.items():
+            assert one["mean"] == report["tables"]["4"]["simulator"][row][name]["mean"], (row, name)
+
+
+def test_all_rows_of_a_column_are_measured_on_the_same_windows(done):
+    out, _ = done
+    whole = declare(SMOKE, ["simulator"], ["1"], [out / "tiny"])
+    windows = {}
+    for place in whole.places:
+        found = place.cell.result(out)["columns"][place.column.name]
+        windows.setdefault((place.column.name, place.cell.seed), set()).add(found["windows"])
+    assert windows and all(len(counts) == 1 for counts in windows.values())
+
+
+def test_calibration_is_of_validation_people_and_shots_of_people_to_learn_from(done, monkeypatch):
+    out, _ = done
+    whole = declare(SMOKE, ["simulator"], ["1", "4"], [])
+    work = cells.Work(out, cells.People(out / "data", SMOKE.amount, None))
+    cell = next(c for c in whole.cells.values() if c.row == UNIMODAL)
+    (column,) = cell.columns
+    of = cells._roles(cell, work, column.dataset)
+    test, validation, train = ({one.person for one in getattr(of, r)} for r in ("test", "validation", "train"))
+    assert test and validation and train and not (test & train or test & validation or train & validation)
+    seen = []
+    monkeypatch.setattr(cells, "calibrated", lambda column, said: seen.append({*said.person}) or cells.Calibration())
+    told = cells.measured(cell, work, cells._model_of(cell, work))[column.name]
+    assert seen == [validation] and told["calibrated_on"] == "validation" and told["people"].keys() == test
+    monkeypatch.setattr(cells, "learn", lambda config, sequences, *_: seen.append(sequences) or (None, 0.0))
+    monkeypatch.setattr(cells, "answers", lambda *_: {})
+    few = next(c for c in whole.cells.values() if c.kind == "few" and c.options["shots"] == 5)
+    cells.few(few, work, lambda line: None)
+    assert {one.person for one in seen[-1][few.columns[0].dataset]} <= train
+
+
+def test_two_language_models_of_one_name_are_refused(tmp_path):
+    llms = [Path(write_llm(tmp_path / where / "model")) for where in ("a", "b")]
+    with pytest.raises(ConfigError, match="have one name"):
+        declare(SMOKE, ["simulator"], ["5"], llms)
+
+
+def test_two_at_once_in_one_folder_are_refused(tmp_path):
+    with FileLock(tmp_path / "lock"), pytest.raises(ConfigError, match="is at work there"):
+        measure_tables(tmp_path, None, QUIET, smoke=True, only="1")
 
 
 def test_rows_that_tables_share_are_one_cell():

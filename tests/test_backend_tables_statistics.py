@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+from backend.train.tables.collect import reference
 from backend.train.tables.columns import TASK_NAMES
+from backend.train.tables.declared import DOMAIN, IOT_LM, MORE, MULTI_MT, STAGE_1, TOLD, UNIMODAL
 from backend.train.tables.paper import PAPER, value
 from backend.train.tables.statistics import (
     BETTER,
@@ -52,6 +54,29 @@ def test_one_training_that_went_badly_is_no_verdict():
     lucky = people(list(0.3 + 0.01 * rng.random(14)), 0)
     lucky |= {k: v for seed in (1, 2) for k, v in people(list(-0.01 + 0.01 * rng.random(14)), seed).items()}
     assert figure(lucky).mean > 0.08 and verdict(figure(lucky), higher_is_better=True) == SAME
+
+
+def test_a_difference_that_seeds_disagree_on_is_none():
+    """A bootstrap of three seeds alone would find one in a fifth of such cases."""
+    rng = np.random.default_rng(0)
+    found = 0
+    for _ in range(100):
+        luck = rng.normal(size=3)
+        gaps = {k: v for seed in range(3) for k, v in people(list(rng.normal(luck[seed], 1, 14)), seed).items()}
+        found += verdict(difference(gaps, dict.fromkeys(gaps, 0.0)), higher_is_better=True) != SAME
+    assert found <= 11
+
+
+def test_rows_are_compared_with_those_that_they_are_beside():
+    rows = [DOMAIN, UNIMODAL, MULTI_MT, STAGE_1, IOT_LM]
+    assert reference("1", UNIMODAL, rows) == reference("longer", UNIMODAL, rows) == IOT_LM
+    assert reference("1", UNIMODAL, [UNIMODAL, MULTI_MT]) == MULTI_MT
+    assert reference("steps", UNIMODAL + MORE, [UNIMODAL, UNIMODAL + MORE, IOT_LM]) == UNIMODAL
+    assert reference("ablations", "late fusion", [STAGE_1, "late fusion", IOT_LM]) == STAGE_1
+    assert reference("ablations", TOLD, [STAGE_1, TOLD, IOT_LM]) == IOT_LM
+    assert reference("2", "25 %", ["25 %", "all"]) == "all"
+    assert reference("5", "medium", ["small", "medium"]) == "small"
+    assert reference("4", "IoT-LM, 20 shots", ["IoT-LM, 0 shots", "IoT-LM, 20 shots"]) == "IoT-LM, 0 shots"
 
 
 def test_seeds_spread_by_their_means():

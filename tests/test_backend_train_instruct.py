@@ -15,9 +15,13 @@ from typer.testing import CliRunner
 from backend.checkpoint import load_checkpoint
 from backend.cli import app
 from backend.data.instructions import CANNOT_TELL, instruction
+from backend.model.history import History
 from backend.model.language import LanguageConfig, resolved
 from backend.model.sensorlm import Predictor, SensorModel
+from backend.moment import StreamWindow
 from backend.recipes import instructed
+from backend.serve.config import load
+from backend.serve.server import _load_model
 from backend.train.batch import answer
 from backend.train.config import TrainConfig
 from backend.train.examine import examine
@@ -78,6 +82,12 @@ def test_stage_two_learns_words_and_leaves_the_encoders_alone(data, first, llms,
     assert language.config.tuning == ("frozen" if keep else "lora") and (language.config.llm == "") == keep
     said = examine("sp_sw_har", data, other)["text"]
     assert said["n"] > 20 and 0 <= said["readable"] <= 1 and len(said["examples"]) == 3
+    served = _load_model(load(None, {"checkpoint": str(tmp_path / "run"), **({} if keep else {"llm": llms[kind]})}))
+    window = StreamWindow("watch", "imu", "imu", "wrist", 0, 50.0, 1.0, np.ones((50, 6), np.float32))
+    history = History()
+    history.add(served.encode_windows([window]))
+    assert served.digest == other.digest and served.decide([history.at(0)])[0][ACTIVITY].probs
+    assert isinstance(served.say([history.at(0)], ["Which?"])[0], str)
 
 
 def test_eval_shows_what_is_answered_in_words(data, first, llms, tmp_path):

@@ -148,7 +148,7 @@ def test_ctrl_c_ends_everything_and_the_usual_port_may_be_taken():
         output = "".join(lines) + demo.communicate(timeout=60)[0]
         assert demo.returncode == 0, output
         assert "port 1883 was taken" in output
-        assert output.startswith("mosquitto broker on 127.0.0.1:")
+        assert "\nmosquitto broker on 127.0.0.1:" in output
         assert "Traceback" not in output
         own = re.search(r"broker on 127\.0\.0\.1:(\d+)", output).group(1)
         running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout

@@ -171,7 +171,9 @@ def read(
     """
     row = dataset(name)
     if row.address and root is None:
-        raise ConfigError(f"{option}: {name} is no simulated set; give its folder or the one above")
+        raise ConfigError(
+            f"{option}: {name} is recorded; give its folder or the one above. It is at {row.address} ({row.licence})"
+        )
     try:
         how = row.unseen if unseen and row.unseen else row.read
         return read_aloud(name, how, root, console or Console(quiet=True))

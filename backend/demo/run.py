@@ -144,6 +144,7 @@ def run(wanted: Demo, *, port: int | None, http_port: int | None, seconds: float
         show = wanted.show
         view = View(how_to, Judge(show.stage, show.others, show.tasks) if isinstance(show, Plan) else None)
         try:
+            console.print("starting a broker, the backend and the devices ...")
             _start(processes, mqtt, http, wanted)
             for line in () if console.is_terminal else how_to:  # there the view shows them
                 console.print(line, soft_wrap=True)

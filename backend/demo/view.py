@@ -137,6 +137,8 @@ class View:
                 parts.append(f"{task} off by {mean} {unit} on average (a constant answer {constant} {unit})")
             else:
                 parts.append(f"{row.count} of {task}")
+        if self.counts["windows"] and not (self.counts["events"] or self.estimates):
+            parts.append("nothing was decided yet: a busy machine takes long to load the model, so let it run longer")
         return "; ".join(parts)
 
     def _event(self, event: Event) -> Event:

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from backend.checkpoint import Checkpoint
 from backend.data import DATASETS, Dataset
+from backend.data.aloud import counted
 from backend.data.inspect import dataset as find_dataset
 from backend.data.inspect import read
 from backend.data.recording import Recording, Sequence
@@ -46,7 +47,9 @@ def examine(name: str, root: Path | None, checkpoint: Checkpoint, console: Conso
     roles = checkpoint.record.get("people", {}).get(name, {})
     seen, calibrated = set(roles.get("train", [])), set(roles.get("validation", []))
     people = {r.person for r in recordings}
-    report = examine_recordings(name, recordings, Predictor(checkpoint), recordings.skipped, speak=True)
+    report = examine_recordings(
+        name, recordings, Predictor(checkpoint), recordings.skipped, speak=True, console=console
+    )
     report["split"] = {
         "people": len(people),
         "seen_in_training": sorted(people & seen),
@@ -66,10 +69,11 @@ def examine_recordings(
     skipped: Many[str] = (),
     *,
     speak: bool = False,
+    console: Console | None = None,
 ) -> dict[str, Any]:
     """One report: the first task's figures at the top, further tasks under `tasks`.
 
-    With `speak` a language model's answers in words are measured, too, under `text`.
+    With `speak` a language model's answers in words are measured, too, under `text`. The `console` hears how far it is.
 
     `skipped` names what the set's reader left out; recordings without a whole window are added to that.
     """
@@ -86,9 +90,12 @@ def examine_recordings(
     whole: set[str] = set()
 
     def cut() -> Iterator[Sequence]:
-        for one in cut_each(recordings):
-            whole.add(one.name)
-            yield one
+        with counted(f"{name}, measured,", len(recordings), console or Console(quiet=True)) as done:
+            for recording in recordings:
+                for one in cut_each([recording]):
+                    whole.add(one.name)
+                    yield one
+                done()
 
     encoded = encode(predictor, cut() if tasks else ())
     reports = {task: _task_report(dataset, predictor, encoded, task, dataset.tasks[task]) for task in tasks}

@@ -110,9 +110,12 @@ def kept(out: Path, *, overwrite: bool = False) -> str:
     if not any(map(is_run, folders)):
         return "no step was saved; run it again"
     steps = [saved for saved in map(saved_steps, folders) if saved]
-    what = f"{sum(steps)} step{'s' * (sum(steps) > 1)}" if steps else "no step"
+    again = f"the same command with {'--resume in place of --overwrite' if overwrite else '--resume'}"
+    if not steps:
+        return f"{out} has no step yet; {again} begins with the first"
+    what = f"{sum(steps)} step{'s' * (sum(steps) > 1)}"
     what += f" of {len(steps)} trainings are kept in {out}" if len(steps) > 1 else f" kept in {out}"
-    return f"{what}; the same command with {'--resume in place of --overwrite' if overwrite else '--resume'} goes on"
+    return f"{what}; {again} goes on"
 
 
 def agree(config: Any, out: Path, read: Callable[[Any], Any] = config_from_json) -> None:

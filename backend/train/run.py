@@ -93,6 +93,7 @@ def train(
     if not resume and group.first:
         make_room(out, there)
         agree(config, out)
+    group.wait()  # until what was there is gone: `fit` looks whether it goes on
     checkpoint = fit(state, config, splits, out, console, group)
     if group.first:
         _measured(checkpoint, splits, out, console)
@@ -107,7 +108,7 @@ def _measured(checkpoint: Checkpoint, splits: dict[str, Split[Recording]], out: 
     reports = {}
     for name, recordings in validation.items():
         try:
-            reports[name] = examine_recordings(name, recordings, Predictor(checkpoint), speak=True)
+            reports[name] = examine_recordings(name, recordings, Predictor(checkpoint), speak=True, console=console)
         except DataError as error:
             console.print(f"not measured on people held out: {error}", soft_wrap=True)
             continue

@@ -7,7 +7,7 @@ balances tasks and stops early, and the step. It knows nothing of what a step do
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 import torch
@@ -93,8 +93,8 @@ def begin_from(model: SensorModel, config: TrainConfig) -> str:
     Raises as `new_state` does.
     """
     checkpoint = load_checkpoint(config.start)
-    there = checkpoint.model.config.language
-    if there is not None and there != config.model.language:
+    there, here = checkpoint.model.config.language, config.model.language
+    if there is not None and (here is None or replace(there, llm=here.llm) != here):  # it may lie elsewhere by now
         raise ConfigError(
             f"start is {config.start!r}, which has a language model already; start from the checkpoint of stage 1 "
             "that it came from"

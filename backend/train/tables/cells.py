@@ -37,13 +37,13 @@ from backend.train.tables.measure import (
     constant,
     shuffled,
 )
-from backend.train.tables.people import Amount, People, files_of, save, sensed, shots
+from backend.train.tables.people import Amount, People, files_of, heard, save, sensed, shots
 from backend.train.tables.perturb import disturbances
 from backend.train.tables.tokens import encoded
 from broker.errors import CheckpointError
 
 RESULT = "result.json"
-CELLS = 2
+CELLS = 3
 """Counts up where a cell of the same configuration would come to another result."""
 
 
@@ -172,10 +172,9 @@ def domain(cell: Cell, work: Work, report: Report) -> dict[str, Any]:
     """Hand-made statistics and a forest or a ridge, on one column."""
     (column,) = cell.columns
     of = _roles(cell, work, column.dataset)
-    said = fitted(column, of.train, of.validation, of.test, cell.seed)
-    threshold = 0.5 if column.task == "event-detection" else None
-    people = by_person(column, said, Calibration(1.0, threshold))
-    return {"columns": {column.name: {"people": people, "windows": len(said.true)}}}
+    said, other = fitted(column, of.train, of.validation, of.test, cell.seed)
+    calibration = Calibration() if other is None else calibrated(column, other)
+    return {"columns": {column.name: {"people": by_person(column, said, calibration), "windows": len(said.true)}}}
 
 
 def train(cell: Cell, work: Work, report: Report) -> dict[str, Any]:
@@ -184,26 +183,10 @@ def train(cell: Cell, work: Work, report: Report) -> dict[str, Any]:
     config, folder = cell.config, cell.folder(work.out)
     if cell.base is not None:
         config = replace(config, start=str(cell.base.folder(work.out)))
-    every = {name: _roles(cell, work, name) for name in sets_of(cell.columns)}
-    cut = {name: _sensed(of.train, config, cell.columns) for name, of in every.items()}
+    cut = {name: _sensed(_roles(cell, work, name).train, config, cell.columns) for name in sets_of(cell.columns)}
     encoders = None if cell.encoders is None else _model_of(cell.encoders, work)
     model, seconds = learn(config, cut, folder, report, encoders)
-    found: dict[str, Any] = {}
-    for name, of in every.items():
-        mine = [one for one in cell.columns if one.dataset == name]
-        calibration = _calibrations(model, of.validation or of.train, mine)
-        test = _sensed(of.test, config, mine)
-        said = answers(model, test, mine)
-        for column in mine:
-            if column.name in said and len(said[column.name].true):
-                found[column.name] = _told(column, said[column.name], calibration[column.name])
-                found[column.name]["constant"] = constant(column, of.train, said[column.name])
-        if (cell.options or {}).get("floors"):
-            chance = answers(model, shuffled(test, cell.seed), mine)
-            for column in mine:
-                if column.name in found and column.name in chance:
-                    people = by_person(column, chance[column.name], calibration[column.name])
-                    found[column.name]["shuffled"] = people
+    found = measured(cell, work, model)
     keep(model, config, folder)
     used = [p for name, p in model.named_parameters() if not name.startswith("unimodal.")]
     parameters, learned = sum(p.numel() for p in used), sum(p.numel() for p in used if p.requires_grad)
@@ -214,6 +197,34 @@ def train(cell: Cell, work: Work, report: Report) -> dict[str, Any]:
         "parameters": parameters,
         "learned": learned,
     }
+
+
+def measured(cell: Cell, work: Work, model: SensorModel) -> dict[str, Any]:
+    """By column, what a cell's model does on the people left out, calibrated on those of validation.
+
+    Where a set is so small that validation has nobody, calibration uses those that it learned from, and says so.
+    """
+    assert cell.config is not None
+    found: dict[str, Any] = {}
+    for name in sets_of(cell.columns):
+        of, mine = _roles(cell, work, name), [one for one in cell.columns if one.dataset == name]
+        told = of.validation or of.train
+        said = answers(model, _heard(told, cell.config, mine), mine)
+        calibration = {c.name: calibrated(c, said[c.name]) if c.name in said else Calibration() for c in mine}
+        test = _heard(of.test, cell.config, mine)
+        said = answers(model, test, mine)
+        for column in mine:
+            if column.name in said and len(said[column.name].true):
+                found[column.name] = _told(column, said[column.name], calibration[column.name])
+                found[column.name]["calibrated_on"] = "validation" if of.validation else "train"
+                found[column.name]["constant"] = constant(column, of.train, said[column.name])
+        if (cell.options or {}).get("floors"):
+            chance = answers(model, shuffled(test, cell.seed), mine)
+            for column in mine:
+                if column.name in found and column.name in chance:
+                    people = by_person(column, chance[column.name], calibration[column.name])
+                    found[column.name]["shuffled"] = people
+    return found
 
 
 def few(cell: Cell, work: Work, report: Report) -> dict[str, Any]:
@@ -229,10 +240,10 @@ def few(cell: Cell, work: Work, report: Report) -> dict[str, Any]:
         told = shots(_sensed(of.train, config, cell.columns), column.task, count, config.model.slots, cell.seed)
         model, _ = learn(config, {column.dataset: told}, cell.folder(work.out), report)
         (cell.folder(work.out) / STATE).unlink(missing_ok=True)
-    test = _sensed(of.test, cell.base.config, cell.columns)
+    test = _heard(of.test, cell.base.config, cell.columns)
     said = answers(model, test, cell.columns)
-    measured = {name: _told(column, one, Calibration()) for name, one in said.items() if len(one.true)}
-    return {"columns": measured, "windows": len(told)}
+    found = {name: _told(column, one, Calibration()) for name, one in said.items() if len(one.true)}
+    return {"columns": found, "windows": len(told)}
 
 
 def disturb(cell: Cell, work: Work, report: Report) -> dict[str, Any]:
@@ -243,7 +254,7 @@ def disturb(cell: Cell, work: Work, report: Report) -> dict[str, Any]:
     gates: dict[str, Any] = {}
     for name in sets_of(cell.columns):
         mine = [one for one in cell.columns if one.dataset == name]
-        test = _sensed(_roles(cell, work, name).test, cell.base.config, mine)
+        test = _heard(_roles(cell, work, name).test, cell.base.config, mine)
         found, told = disturbances(model, test, mine, kept, cell.seed)
         for condition, columns in found.items():
             conditions.setdefault(condition, {}).update(columns)
@@ -280,9 +291,9 @@ def _sensed(sequences: Iterable[Sequence], config: TrainConfig, columns: Many[Co
     return found
 
 
-def _calibrations(model: SensorModel, sequences: Many[Sequence], columns: Many[Column]) -> dict[str, Calibration]:
-    said = answers(model, sequences, columns)
-    return {one.name: calibrated(one, said[one.name]) if one.name in said else Calibration() for one in columns}
+def _heard(sequences: Iterable[Sequence], config: TrainConfig, columns: Many[Column]) -> list[Sequence]:
+    """As `_sensed`, to be measured on."""
+    return _sensed((heard(one, columns) for one in sequences), config, columns)
 
 
 def _told(column: Column, said: Said, calibration: Calibration) -> dict[str, Any]:
@@ -302,7 +313,9 @@ def _kept(base: Cell, work: Work) -> dict[str, Calibration]:
 
 def _model_of(base: Cell, work: Work) -> SensorModel:
     _done(base, work)
-    return load_checkpoint(base.folder(work.out)).model
+    language = base.config.model.language if base.config else None  # it may lie elsewhere by now
+    llm = None if language is None or language.kept else language.llm
+    return load_checkpoint(base.folder(work.out), llm).model
 
 
 def _done(base: Cell, work: Work) -> dict[str, Any]:

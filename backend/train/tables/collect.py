@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from backend.tasks import TASKS, Classification
-from backend.train.tables.declared import IOT_LM, LONG, MULTI, MULTI_MT, STAGE_1, TABLE_1, TABLES, TOLD, Declared
+from backend.train.tables.declared import IOT_LM, MORE, MULTI, MULTI_MT, STAGE_1, TOLD, Declared
 from backend.train.tables.paper import value
 from backend.train.tables.plan import minutes
 from backend.train.tables.stages import CONDITIONINGS
@@ -42,7 +42,7 @@ def reference(table: str, row: str, rows: Iterable[str]) -> str:
     elif table == "5":
         wanted = there[:1]
     elif table == "steps":
-        wanted = [IOT_LM] if row in (*TABLE_1, IOT_LM + LONG) else [IOT_LM + LONG]
+        wanted = [row.removesuffix(MORE)]
     else:
         wanted = [IOT_LM, MULTI_MT, MULTI]
     return next((one for one in wanted if one in there), "")
@@ -79,7 +79,7 @@ def collect(declared: Declared, out: Path, failed: Mapping[str, str], absent: Ma
         for fact in ("parameters", "learned", "steps"):
             if fact in result:
                 one[fact] = result[fact]
-        if found.get("ece"):
+        if found.get("ece") and found.get("calibrated_on") == "validation":
             one.setdefault("ece", []).append(found["ece"])
     took = [result["cpu"] for result in results.values() if result]
     return {
@@ -157,7 +157,7 @@ def _tables(
     people: Mapping[tuple[str, str, str, str], People], about: Mapping[Any, Mapping[str, Any]]
 ) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for table in TABLES:
+    for table in dict.fromkeys(t for t, _, _, _ in people):
         for world in dict.fromkeys(w for t, w, _, _ in people if t == table):
             rows = list(dict.fromkeys(r for t, w, r, _ in people if (t, w) == (table, world)))
             for row in rows:
@@ -232,7 +232,9 @@ def _gates(of: Mapping[tuple[str, str, str], list[dict[str, Any]]]) -> dict[str,
 
 
 def _calibration(about: Mapping[tuple[str, str, str, str], Mapping[str, Any]]) -> dict[str, Any]:
-    """Of Table 1's rows: the calibration error before and after the temperature, mean over seeds."""
+    """Of Table 1's rows: the calibration error before and after the temperature, mean over the seeds of which
+    validation has people.
+    """
     found: dict[str, Any] = {}
     for (table, world, row, column), one in about.items():
         if table == "1" and one.get("ece"):

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.table import Table
 
@@ -73,9 +74,13 @@ def measure_tables(
     if planned:
         _tell_plan(declared, out, jobs, console)
         return {}
-    done = run(declared, out, data, jobs, console)
-    report = collect(declared, out, done.failed, absent)
     out.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(out / "lock", timeout=0):  # two at once would train the same cells into the same folders
+            done = run(declared, out, data, jobs, console)
+    except Timeout:
+        raise ConfigError(f"--out {out}: another `backend eval --tables` is at work there; wait for it") from None
+    report = collect(declared, out, done.failed, absent)
     (out / REPORT).write_text(json.dumps(report, indent=1) + "\n")
     pictures = draw(report, out)
     (out / PAGE).write_text(page(report, pictures))

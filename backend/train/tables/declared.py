@@ -27,7 +27,8 @@ DOMAIN, UNIMODAL, ADAPTER, UNIMODAL_MT = "domain-specific", "unimodal", "unimoda
 MULTI, MULTI_MT, IOT_LM, STAGE_1 = "multisensory", "multisensory multi-task", "IoT-LM", "stage 1"
 ABLATED = "synthetic_touch"
 ENCODERS, TUNED, TOLD = "encoders", "encoders learn, too", "answers in words learned, too"
-LONG = f", {LONGER} times the steps"
+MORE, LONG = f", {LONGER} times the steps", "longer"
+"""How a row that learns longer is called beside itself, and the table of those rows alone."""
 TABLE_1 = (DOMAIN, UNIMODAL, ADAPTER, UNIMODAL_MT, MULTI, STAGE_1, MULTI_MT, IOT_LM)
 
 
@@ -102,15 +103,21 @@ class Declared:
 
 
 def declare(size: Size, worlds: Many[str], only: Many[str], llms: Many[Path]) -> Declared:
-    """The cells of these tables in these worlds. Raises ConfigError for a table or a world that there is none of."""
+    """The cells of these tables in these worlds.
+
+    Raises ConfigError for a table or a world that there is none of, and for language models of one name.
+    """
     for table in only:
         if table not in TABLES:
             raise ConfigError(f"--only {table!r}: choose among {', '.join(TABLES)}")
+    llms = [Path(llm).resolve() if Path(llm).is_dir() else Path(llm) for llm in llms]  # cells outlive where one stands
+    if len({llm.name for llm in llms}) < len(llms):
+        raise ConfigError(f"--llm: {', '.join(map(str, llms))} have one name, by which rows are told apart; rename one")
     whole = Declared(size)
     for world in worlds:
         columns = size.columns(world)
         for seed in range(size.seeds):
-            one = _World(whole, world, columns, seed, [Path(llm) for llm in llms])
+            one = _World(whole, world, columns, seed, llms)
             for table in only:
                 one.declare(table)
     return whole
@@ -168,7 +175,7 @@ class _World:
         return self.cell("train", "1", MULTI_MT, self.columns, config, options={"floors": True})
 
     def iot_lm(self, llm: Path, table: str = "1", row: str = IOT_LM, **how: Any) -> Cell:
-        """Stage 2 of the multisensory multi-task model of this seed."""
+        """Stage 2 above stage 1 of this seed."""
         base = self.whole.add(self.stage_1())
         assert base.config is not None
         config = stages.instructed(base.config, self.size, len(sets_of(self.columns)), llm, **how)
@@ -267,26 +274,28 @@ class _World:
             self.whole.put("D", row, self.cell("disturb", "D", row, base.columns, None, base=base))
 
     def steps(self) -> None:
-        """Some rows of Table 1, and the same with more steps; of the simulator, to afford them."""
+        """Rows of Table 1 with more steps, beside themselves and beside each other; of the simulator, to afford it."""
         if self.world == REAL:
             return
         longer = replace(self.size, steps=LONGER * self.size.steps, second=LONGER * self.size.second)
         for column in self.columns:
-            self.whole.put("steps", DOMAIN, self.domain(column))
-            self.whole.put("steps", UNIMODAL, self.unimodal(column))
+            self.whole.put(LONG, DOMAIN, self.domain(column))
             config = rows.unimodal(longer, column, self.seed)
-            self.whole.put("steps", UNIMODAL + LONG, self.cell("train", "steps", UNIMODAL + LONG, (column,), config))
-        self.whole.put("steps", STAGE_1, self.stage_1())
+            self._longer(UNIMODAL, self.unimodal(column), self.cell("train", "steps", UNIMODAL, (column,), config))
         config = rows.multisensory_multitask(longer, self.columns, self.seed)
-        first = self.cell("train", "steps", STAGE_1 + LONG, self.columns, config)
-        first = self.whole.put("steps", STAGE_1 + LONG, first)
+        first = self.cell("train", "steps", STAGE_1, self.columns, config)
+        self._longer(STAGE_1, self.stage_1(), first)
         if self.no_language:
             self.whole.lacking["steps", IOT_LM] = self.no_language
             return
-        self.whole.put("steps", IOT_LM, self.iot_lm(self.llms[0]))
         config = stages.instructed(config, longer, len(sets_of(self.columns)), self.llms[0])
-        last = self.cell("train", "steps", IOT_LM + LONG, self.columns, config, base=first)
-        self.whole.put("steps", IOT_LM + LONG, last)
+        last = self.cell("train", "steps", IOT_LM, self.columns, config, base=first)
+        self._longer(IOT_LM, self.iot_lm(self.llms[0]), last)
+
+    def _longer(self, row: str, cell: Cell, longer: Cell) -> None:
+        self.whole.put("steps", row, cell)
+        self.whole.put("steps", row + MORE, longer)
+        self.whole.put(LONG, row, longer)
 
     def ablations(self) -> None:
         """Of one simulated scene, to afford them. Those of stage 1 are compared with it, the others with IoT-LM."""

@@ -77,8 +77,11 @@ def rows(sequences: Iterable[Sequence], column: Column, keys: Many[str]) -> Iter
             yield numbers, target[slot].argmax() if classes else target[slot], one.person, f"{one.name}/{slot}"
 
 
-def fitted(column: Column, train: Many[Sequence], validation: Many[Sequence], test: Many[Sequence], seed: int) -> Said:
-    """What the baseline says of the test people; logits of a classification are log-shares of trees.
+def fitted(
+    column: Column, train: Many[Sequence], validation: Many[Sequence], test: Many[Sequence], seed: int
+) -> tuple[Said, Said | None]:
+    """What the baseline says of the test people, and of those of validation; logits of a classification are log-shares
+    of trees.
 
     It learns from training people alone, as every row does; without validation people a regression is the ridge's.
 
@@ -91,29 +94,31 @@ def fitted(column: Column, train: Many[Sequence], validation: Many[Sequence], te
 
     keys = sorted({s.key for one in (*train, *test) for s in one.series if s.modality == column.main})
     x, true, _, _ = _table(rows(train, column, keys))
-    x_test, true_test, person, at = _table(rows(test, column, keys))
+    asked = [_table(rows(people, column, keys)) for people in (test, validation) if people]
     task = task_of(column)
     if isinstance(task, Classification):
-        forest = ExtraTreesClassifier(TREES, min_samples_leaf=2, class_weight="balanced", random_state=seed)
-        probs = np.full((len(x_test), task.size), 1e-4)
-        probs[:, forest.fit(x, true).classes_] += forest.predict_proba(x_test)
-        return Said(np.log(probs), true_test, person, at)
-    assert isinstance(task, Regression)
-    known = np.isfinite(true)
-    mean = np.where(known, true, 0.0).sum(0) / np.maximum(known.sum(0), 1)
-    filled = np.where(known, true, mean)
-    near = FunctionTransformer(np.clip, kw_args={"a_min": -FAR, "a_max": FAR})
-    models = [
-        make_pipeline(StandardScaler(), near, RidgeCV(np.geomspace(1.0, 1e5, 11))),
-        ExtraTreesRegressor(TREES, min_samples_leaf=2, random_state=seed),
-    ]
-    if validation:
-        x_other, true_other, _, _ = _table(rows(validation, column, keys))
-        errors = [float(np.nanmean(task.distances(m.fit(x, filled).predict(x_other), true_other))) for m in models]
-        chosen = models[int(np.argmin(errors))]
+        forest = ExtraTreesClassifier(TREES, min_samples_leaf=2, class_weight="balanced", random_state=seed).fit(
+            x, true
+        )
+
+        def says(x_PF: NDArray[Any]) -> NDArray[Any]:
+            probs = np.full((len(x_PF), task.size), 1e-4)
+            probs[:, forest.classes_] += forest.predict_proba(x_PF)
+            return np.asarray(np.log(probs))
     else:
-        chosen = models[0].fit(x, filled)
-    return Said(chosen.predict(x_test), true_test, person, at)
+        assert isinstance(task, Regression)
+        known = np.isfinite(true)
+        mean = np.where(known, true, 0.0).sum(0) / np.maximum(known.sum(0), 1)
+        filled = np.where(known, true, mean)
+        near = FunctionTransformer(np.clip, kw_args={"a_min": -FAR, "a_max": FAR})
+        models = [
+            make_pipeline(StandardScaler(), near, RidgeCV(np.geomspace(1.0, 1e5, 11))).fit(x, filled),
+            *([ExtraTreesRegressor(TREES, min_samples_leaf=2, random_state=seed).fit(x, filled)] if validation else []),
+        ]
+        errors = [float(np.nanmean(task.distances(m.predict(asked[-1][0]), asked[-1][1]))) for m in models]
+        says = models[int(np.argmin(errors))].predict  # of one model, it is the one
+    said = [Said(says(x_PF), true_P, person, at) for x_PF, true_P, person, at in asked]
+    return said[0], said[1] if validation else None
 
 
 def _table(found: Iterable[tuple[list[float], Any, str, str]]) -> tuple[NDArray[Any], ...]:

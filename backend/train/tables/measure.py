@@ -179,26 +179,28 @@ def losses(column: Column, said: Said, calibration: Calibration) -> Floats:
 
 
 def score(task: Task, answers_PD: Floats, true: NDArray[Any], threshold: float | None) -> float:
-    """The task's metric (Appendix C) of some answers: probabilities of a classification, values of a regression."""
+    """The task's metric (Appendix C) of some answers: probabilities of a classification, values of a regression.
+
+    NaN where it has none: an F1 of events where there are none.
+    """
     if isinstance(task, Regression):
         return float(np.nanmean(task.distances(answers_PD, true)))
     assert isinstance(task, Classification)
     if task.metric == "window_f1":
-        found = scores.found(answers_PD, true, task.none_index, 0.0 if threshold is None else threshold)
-        return scores.window_f1(found.sum(0))
+        found = scores.found(answers_PD, true, task.none_index, 0.0 if threshold is None else threshold).sum(0)
+        return scores.window_f1(found) if found[-1] else np.nan
     table = scores.confusion(answers_PD.argmax(-1), true, len(task.labels))
     return scores.balanced_accuracy(table) if task.metric == "balanced_accuracy" else scores.accuracy(table)
 
 
 def by_person(column: Column, said: Said, calibration: Calibration) -> dict[str, float]:
-    """The metric of every person."""
+    """The metric of every person who has one."""
     task = task_of(column)
     classes = isinstance(task, Classification)
     answers_PD = probabilities(said, calibration.temperature) if classes else said.said
-    return {
-        str(p): round(score(task, answers_PD[said.person == p], said.true[said.person == p], calibration.threshold), 5)
-        for p in np.unique(said.person)
-    }
+    mine = {str(p): said.person == p for p in np.unique(said.person)}
+    found = {p: score(task, answers_PD[at], said.true[at], calibration.threshold) for p, at in mine.items()}
+    return {p: round(value, 5) for p, value in found.items() if np.isfinite(value)}
 
 
 def constant(column: Column, train: Iterable[Sequence], test: Said) -> dict[str, float]:

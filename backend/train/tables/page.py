@@ -1,4 +1,4 @@
-"""The page of the tables: Markdown, made of `tables.json` and of nothing else, so that no sentence can be false.
+"""The page of the tables: Markdown, made of `tables.json`: every figure and every verdict is computed.
 
 Who is better follows from intervals of paired differences; the paper's numbers stand in tables of their own.
 """
@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as Many
+from itertools import product
 from typing import Any
 
 from backend.tasks import TASKS
 from backend.train.tables.collect import CONSTANT, SHUFFLED, higher_is_better
 from backend.train.tables.columns import COLUMNS, TASK_NAMES, WORLDS
-from backend.train.tables.declared import ABLATED, TABLE_1
+from backend.train.tables.declared import ABLATED, LONG, TABLE_1
 from backend.train.tables.paper import PAPER
-from backend.train.tables.rows import FULL, LONGER
+from backend.train.tables.rows import FULL, LONGER, SMOKE
 from backend.train.tables.statistics import BETTER, SAME, WORSE
 
 TITLES = {
@@ -25,12 +26,14 @@ TITLES = {
     "5": "Table 5: sizes of the language model",
     "ablations": "Ablations",
     "steps": "Rows that learn longer",
+    LONG: "Table 1, all learning longer",
 }
 NOTES = {
     "ablations": f"Of the scene `{ABLATED}` alone. What changes stage 1 is compared with it, what changes the language "
     "model with IoT-LM.",
-    "steps": f"Of the simulator, above the same encoders: each stage with {LONGER} times its steps in Table 1, and the "
-    "rows as they stand there.",
+    "steps": f"Of the simulator, above the same encoders: {LONGER} times the steps of Table 1 in each stage, beside "
+    "the row as it stands there.",
+    LONG: "The same longer rows beside each other.",
 }
 """What a table is of, where it is not all tasks of both worlds."""
 UNITS = {"error_cm": "cm", "mae_mm": "mm", "epe_mm": "mm"}
@@ -61,7 +64,7 @@ def _head(report: Report) -> str:
         f"({machine['processor']}), PyTorch {machine['torch']}, {cells['done']} of {cells['of']} cells done in "
         f"{cells['minutes']:.0f} core-minutes, {size['seeds']} seed{'s' * (size['seeds'] != 1)}. Simulated: "
         f"{amount['people']} people a scene, {amount['seconds']} s each. Recorded: at most {amount['slots']} windows "
-        "of each person.",
+        "of each person, or eight of each recording where these are more.",
         f"Encoders of {size['dim']} dimensions are trained once for a world and a seed, by all tasks that each sense "
         f"tells of ({size['encoding']} steps of {size['crops']} crops of {size['slots']} windows for each set), and "
         "stay. The paper trains them with each row; here all rows of a world and seed share them, because of what they "
@@ -69,15 +72,20 @@ def _head(report: Report) -> str:
         f"{size['steps']} steps for each set that it learns from, IoT-LM and the multisensory multi-task model "
         f"{size['steps'] + size['second']}, of which {size['second']} are IoT-LM's stage 2. So even a row of one task "
         "and one sense has an encoder that other tasks have taught, which narrows what is to be won by many. "
-        "Domain-specific rows have no encoder. Stage 2 learns from the tasks' losses alone, and not from words too, as "
-        f"the paper's does.{_named(report)}",
-        "A figure is the mean over people who are in no training set, each person's own metric (Appendix C); in "
-        "brackets its 95 % interval, by a bootstrap over seeds, which train anew and leave out different people, and "
-        "over the people of each. Without brackets there were fewer than five people. How many streams a crop keeps "
-        "was chosen when the simulator's figures of all people were known. The parts of `rgbd_7scenes` are stretches "
-        "of one room, and no people. The paper's numbers come from other data, larger models and other splits: they "
-        "are shown, and nothing here claims them.",
+        f"Domain-specific rows have no encoder; the unimodal adapter learns {size['second']} steps above the unimodal "
+        "row. Stage 2 learns from the tasks' losses alone, where the paper's learns from words, "
+        f"too.{_named(report)}",
+        "A figure is the mean over people who are in no training set, each person's own metric (Appendix C), over the "
+        "windows in which the task's main sense delivers; in brackets its 95 % interval, by a bootstrap over seeds, "
+        "which train anew and leave out different people, and over the people of each. A difference has the wider one "
+        "of that interval and of Student's t over the seeds' means, because three seeds say little of how trainings "
+        "differ. Without brackets there were fewer than five people. An F1 of events is of people with events. How "
+        "many streams a crop keeps, and how long encoders and rows learn, was chosen when the simulator's figures of "
+        "all people were known. The parts of `rgbd_7scenes` are stretches of one room, and no people. The paper's "
+        "numbers come from other data, larger models and other splits: they are shown, and nothing here claims them.",
     ]
+    if size["name"] == SMOKE.name:
+        lines.insert(1, "**None of these figures means anything: tiny models saw a few people for a few steps.**")
     missing = [f"- Table {one['table']}, {one['row']}: {one['why']}" for one in report["lacking"]]
     missing += [f"- {one['set']}: {one['why']}" for one in report["absent"]]
     missing += [f"- {one['cell']}: {one['why']}" for one in report["not_done"]]
@@ -99,9 +107,9 @@ def _named(report: Report) -> str:
 def _verdicts(report: Report) -> str:
     """Where the reference of Table 1 is better, worse, and neither; and what is no better than a constant."""
     lines = ["## Who is better, by paired differences"]
-    for world in WORLDS:
+    for table, world in product(("1", LONG), WORLDS):
         against, body, poor = "", [], []
-        for row, columns in report["tables"].get("1", {}).get(world, {}).items():
+        for row, columns in report["tables"].get(table, {}).get(world, {}).items():
             by: dict[str, list[str]] = {BETTER: [], WORSE: [], SAME: []}
             for column, one in columns.items():
                 if row in (CONSTANT, SHUFFLED) or one["same_as"]:
@@ -115,15 +123,17 @@ def _verdicts(report: Report) -> str:
             if any(by.values()):
                 body.append([row, *(f"{len(of)}{': ' * bool(of)}{', '.join(of)}" for of in by.values())])
         if against:
-            lines.append(f"{world}, {against} beside each other row of Table 1, person by person:")
+            lines.append(f"{world}, {against} beside each other row of {TITLES[table]}, person by person:")
             lines.append(_markdown([f"{against} beside", "better", "worse", "no sign of either"], body))
-            lines.append(
-                "Where two rows have one model, it counts once, for the first of them. Verdicts are each by itself: of "
-                "forty where there is no difference, two are expected to say that there is one."
-            )
         if poor:
             lines.append(f"{world}, not shown to be better than always the same answer: {'; '.join(poor)}.")
-    return "\n\n".join(lines) if len(lines) > 1 else ""
+    if len(lines) == 1:
+        return ""
+    lines.append(
+        "Where two rows have one model, it counts once, for the first of them. Verdicts are each by itself: of forty "
+        "where there is no difference, two are expected to say that there is one."
+    )
+    return "\n\n".join(lines)
 
 
 def _table(report: Report, table: str, title: str, pictures: Many[str]) -> str:
@@ -141,6 +151,8 @@ def _table(report: Report, table: str, title: str, pictures: Many[str]) -> str:
             against = " or ".join(
                 dict.fromkeys(c["reference"]["row"] for row in order for c in rows[row].values() if "reference" in c)
             )
+            if table == "steps":
+                against = "The same row of Table 1"
             lines.append(f"{against}, less each row, person by person (better, worse, or no sign: neither is shown):")
             lines.append(_grid(columns, gaps, "", report, world))
     if table in PAPER:
@@ -237,7 +249,8 @@ def _disturbed(report: Report, pictures: Many[str]) -> str:
     """Appendix D."""
     lines = [
         "## Appendix D: noise, missing and late sensors, less of the past",
-        "On the first half of every recording of the people left out, so `none` is not Table 1's figure.",
+        "On the first half of every recording of the people left out, and at least eight windows of it; so `none` need "
+        "not be Table 1's figure.",
     ]
     for world, rows in report["disturbances"].items():
         for row, conditions in rows.items():
@@ -281,7 +294,10 @@ def _calibration(report: Report) -> str:
         for column, one in columns.items()
     ]
     heads = ["world", "row", "task", "before", "after", "temperature"]
-    return f"## Calibration error (ECE), before and after the temperature\n\n{_markdown(heads, body)}" if body else ""
+    if not body:
+        return ""
+    about = "Mean over the seeds that leave people of the set for validation, which the temperature comes from."
+    return f"## Calibration error (ECE), before and after the temperature\n\n{about}\n\n{_markdown(heads, body)}"
 
 
 def _cost(report: Report) -> str:

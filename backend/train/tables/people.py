@@ -23,7 +23,7 @@ from backend.data import DATASETS
 from backend.data.recording import Parts, Recording, Sequence, Series, Values, sequence
 from backend.data.synthetic import HOME, TRAINING_SEEDS, scene_recording
 from backend.tasks import TASKS, Classification
-from backend.train.tables.columns import AS_USUAL, COLUMNS, OTHER_DEVICE
+from backend.train.tables.columns import AS_USUAL, COLUMNS, OTHER_DEVICE, Column
 from broker.errors import CheckpointError, DataError
 from edge.frames import resize
 
@@ -122,6 +122,25 @@ def sensed(one: Sequence, senses: Many[str], tasks: Many[str]) -> Sequence | Non
     targets = {task: truth for task, truth in one.targets.items() if task in tasks}
     parts = {task: of for task, of in one.parts.items() if task in tasks}
     return replace(one, series=series, targets=targets, parts=parts) if series and targets else None
+
+
+def heard(one: Sequence, columns: Many[Column]) -> Sequence:
+    """The truth of each column of this set where its main sense delivers, and unknown elsewhere.
+
+    Every row has that sense, so all rows of a column are measured on the same windows, whatever else they see.
+    """
+    targets, parts = dict(one.targets), dict(one.parts)
+    for column in columns:
+        if column.dataset != one.dataset or column.task not in targets:
+            continue
+        silent = ~np.any([np.zeros(one.length, bool), *(s.present for s in one.series if s.modality == column.main)], 0)
+        targets[column.task] = targets[column.task].copy()
+        targets[column.task][silent] = TASKS[column.task].unknown
+        if column.task in parts:
+            share = parts[column.task].share.copy()
+            share[silent] = 0
+            parts[column.task] = Parts(parts[column.task].labels, share)
+    return replace(one, targets=targets, parts=parts)
 
 
 def other_device(one: Sequence) -> Sequence:

@@ -75,7 +75,7 @@ FULL = Size(
     most=3, encoders=NARROW,
 )  # fmt: skip
 SMOKE = Size(
-    "smoke", Amount(4, 8, 16), seeds=1, encoding=2, steps=2, second=1, adapting=1, dim=16, crops=2, slots=2, most=3,
+    "smoke", Amount(6, 8, 16), seeds=1, encoding=2, steps=2, second=1, adapting=1, dim=16, crops=2, slots=2, most=3,
     shots=(0, 5), sets=("synthetic_touch", "eyemu_gaze", "capfingerid"),
     encoders={name: {**options, "width": 4} for name, options in NARROW.items()},
 )  # fmt: skip
