@@ -4,6 +4,8 @@ import io
 import json
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -30,6 +32,7 @@ from backend.train.run import train
 from backend.train.source import Mixture, Source
 from backend.train.text import _asked
 from broker.errors import ConfigError
+from tests.conftest import free_port
 from tests.small_llms import KINDS, write_llm
 from tests.small_runs import ACTIVITY, EVENT, QUIET, motion_alone
 from tests.small_sets import write_sp_sw_har
@@ -111,6 +114,26 @@ def test_resumed_is_uninterrupted(data, first, llms, tmp_path):
     resumed = train(config, data, tmp_path / "parts", QUIET, resume=True)
     assert resumed.digest == whole.digest
     assert Predictor(resumed).digest == load_checkpoint(tmp_path / "whole").digest
+
+
+def test_two_processes_train_stage_two_as_one_does(data, first, llms, tmp_path):
+    """Up to the order in which floating-point numbers are summed, with LoRA, words and decisions without the model."""
+    settings = ["steps=3", "crops=4", "accumulate=2", "texts=4", "decisions=6", "device=cpu"]
+    call = ["train", "instruct", "--start", str(first), "--llm", llms["llama"], "--data", str(data), "--keep"]
+    call += [word for one in settings for word in ("--set", one)]
+    alone = CliRunner().invoke(app, [*call, "--out", str(tmp_path / "one")])
+    assert alone.exit_code == 0, alone.output
+    many = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())]
+    command = [*many, "-m", "--", "backend.cli", *call, "--out", str(tmp_path / "two")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = [[json.loads(x) for x in (tmp_path / n / "metrics.jsonl").read_text().splitlines()] for n in ("one", "two")]
+    assert len(lines[0]) == len(lines[1]) == 3 and all(line["text"] > 0 for line in lines[0])
+    for one, two in zip(*lines, strict=True):
+        assert two == pytest.approx(one, rel=1e-4, abs=1e-5)
+    mine, other = (load_checkpoint(tmp_path / n).weights() for n in ("one", "two"))
+    for name, value in mine.items():
+        torch.testing.assert_close(other[name], value, rtol=1e-3, atol=1e-4, msg=name)
 
 
 class StopsAfter(Console):
