@@ -103,7 +103,7 @@ def bundled() -> TrainConfig:
 def simulator() -> TrainConfig:
     """All tasks and modalities from the three simulated scenes: what can be trained without any recordings.
 
-    A sixth of the bundled model's steps: minutes in place of hours, to see what a training is like.
+    A sixth of the bundled model's steps, to see what a training is like.
     """
     whole = bundled()
     datasets = {name: weight for name, weight in whole.datasets.items() if not DATASETS[name].address}

@@ -21,12 +21,12 @@ from backend.data import DATASETS, Dataset
 from backend.data.aloud import counted
 from backend.data.inspect import dataset as find_dataset
 from backend.data.inspect import read
-from backend.data.recording import Recording, Sequence
+from backend.data.recording import Recording, Sequence, sequence
 from backend.model.history import StreamTokens
 from backend.model.sensorlm import Predictor
 from backend.tasks import TASKS, Classification
 from backend.train import scores
-from backend.train.evaluate import Decided, Encoded, cut_each, decide, encode, measure, measure_mask, pooled
+from backend.train.evaluate import Decided, Encoded, decide, encode, measure, measure_mask, pooled
 from backend.train.spoken import measure_text
 from broker.errors import DataError
 
@@ -92,7 +92,7 @@ def examine_recordings(
     def cut() -> Iterator[Sequence]:
         with counted(f"{name}, measured,", len(recordings), console or Console(quiet=True)) as done:
             for recording in recordings:
-                for one in cut_each([recording]):
+                if (one := sequence(recording)) is not None:
                     whole.add(one.name)
                     yield one
                 done()

@@ -94,12 +94,12 @@ def fitted(
 
     keys = sorted({s.key for one in (*train, *test) for s in one.series if s.modality == column.main})
     x, true, _, _ = _table(rows(train, column, keys))
-    asked = [_table(rows(people, column, keys)) for people in (test, validation) if people]
+    x_test, true_test, person, at = _table(rows(test, column, keys))
+    other = _table(rows(validation, column, keys)) if validation else None
     task = task_of(column)
     if isinstance(task, Classification):
-        forest = ExtraTreesClassifier(TREES, min_samples_leaf=2, class_weight="balanced", random_state=seed).fit(
-            x, true
-        )
+        forest = ExtraTreesClassifier(TREES, min_samples_leaf=2, class_weight="balanced", random_state=seed)
+        forest.fit(x, true)
 
         def says(x_PF: NDArray[Any]) -> NDArray[Any]:
             probs = np.full((len(x_PF), task.size), 1e-4)
@@ -111,14 +111,17 @@ def fitted(
         mean = np.where(known, true, 0.0).sum(0) / np.maximum(known.sum(0), 1)
         filled = np.where(known, true, mean)
         near = FunctionTransformer(np.clip, kw_args={"a_min": -FAR, "a_max": FAR})
-        models = [
-            make_pipeline(StandardScaler(), near, RidgeCV(np.geomspace(1.0, 1e5, 11))).fit(x, filled),
-            *([ExtraTreesRegressor(TREES, min_samples_leaf=2, random_state=seed).fit(x, filled)] if validation else []),
-        ]
-        errors = [float(np.nanmean(task.distances(m.predict(asked[-1][0]), asked[-1][1]))) for m in models]
-        says = models[int(np.argmin(errors))].predict  # of one model, it is the one
-    said = [Said(says(x_PF), true_P, person, at) for x_PF, true_P, person, at in asked]
-    return said[0], said[1] if validation else None
+        model = make_pipeline(StandardScaler(), near, RidgeCV(np.geomspace(1.0, 1e5, 11))).fit(x, filled)
+        if other is not None:
+            trees = ExtraTreesRegressor(TREES, min_samples_leaf=2, random_state=seed).fit(x, filled)
+            errors = [np.nanmean(task.distances(one.predict(other[0]), other[1])) for one in (model, trees)]
+            model = (model, trees)[int(np.argmin(errors))]
+        says = model.predict
+    said = Said(says(x_test), true_test, person, at)
+    if other is None:
+        return said, None
+    x_other, true_other, person, at = other
+    return said, Said(says(x_other), true_other, person, at)
 
 
 def _table(found: Iterable[tuple[list[float], Any, str, str]]) -> tuple[NDArray[Any], ...]:

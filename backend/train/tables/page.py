@@ -148,13 +148,14 @@ def _table(report: Report, table: str, title: str, pictures: Many[str]) -> str:
         lines.append(_grid(columns, [(row, _cells(rows[row], columns)) for row in order], table, report, world))
         gaps = [(row, _gaps(rows[row], columns)) for row in order if any("reference" in c for c in rows[row].values())]
         if gaps:
-            against = " or ".join(
-                dict.fromkeys(c["reference"]["row"] for row in order for c in rows[row].values() if "reference" in c)
-            )
-            if table == "steps":
-                against = "The same row of Table 1"
-            lines.append(f"{against}, less each row, person by person (better, worse, or no sign: neither is shown):")
-            lines.append(_grid(columns, gaps, "", report, world))
+            against = {
+                row: next(c["reference"]["row"] for c in rows[row].values() if "reference" in c) for row, _ in gaps
+            }
+            several = len({*against.values()}) > 1
+            what = "One row less another" if several else f"{against[gaps[0][0]]}, less each row"
+            lines.append(f"{what}, person by person (better, worse, or no sign: neither is shown):")
+            named = [(f"{against[row]} less {row}" if several else row, found) for row, found in gaps]
+            lines.append(_grid(columns, named, "", report, world))
     if table in PAPER:
         heads = [f"{name} ({_unit(task)})" for task, name in TASK_NAMES.items()]
         numbers = [[row, *("—" if n is None else f"{n:g}" for n in found)] for row, found in PAPER[table].items()]

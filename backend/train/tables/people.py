@@ -129,18 +129,23 @@ def heard(one: Sequence, columns: Many[Column]) -> Sequence:
 
     Every row has that sense, so all rows of a column are measured on the same windows, whatever else they see.
     """
-    targets, parts = dict(one.targets), dict(one.parts)
     for column in columns:
-        if column.dataset != one.dataset or column.task not in targets:
-            continue
-        silent = ~np.any([np.zeros(one.length, bool), *(s.present for s in one.series if s.modality == column.main)], 0)
-        targets[column.task] = targets[column.task].copy()
-        targets[column.task][silent] = TASKS[column.task].unknown
-        if column.task in parts:
-            share = parts[column.task].share.copy()
-            share[silent] = 0
-            parts[column.task] = Parts(parts[column.task].labels, share)
-    return replace(one, targets=targets, parts=parts)
+        if column.dataset == one.dataset and column.task in one.targets:
+            main = [s.present for s in one.series if s.modality == column.main]
+            one = _known_at(one, column.task, np.any([np.zeros(one.length, bool), *main], 0))
+    return one
+
+
+def _known_at(one: Sequence, task: str, slots_L: NDArray[np.bool_]) -> Sequence:
+    """A task's truth in these slots alone."""
+    truth = one.targets[task].copy()
+    truth[~slots_L] = TASKS[task].unknown
+    parts = dict(one.parts)
+    if task in parts:
+        share = parts[task].share.copy()
+        share[~slots_L] = 0
+        parts[task] = Parts(parts[task].labels, share)
+    return replace(one, targets={**one.targets, task: truth}, parts=parts)
 
 
 def other_device(one: Sequence) -> Sequence:
@@ -206,14 +211,9 @@ def _known(one: Sequence, task: str) -> list[tuple[int, int]]:
 
 def _window(one: Sequence, task: str, slot: int, context: int) -> Sequence:
     found = part(one, max(0, slot - context), slot + 1)
-    truth = np.full_like(found.targets[task], TASKS[task].unknown)
-    truth[-1] = found.targets[task][-1]
-    parts = {}
-    if task in found.parts:
-        share = np.zeros_like(found.parts[task].share)
-        share[-1] = found.parts[task].share[-1]
-        parts = {task: Parts(found.parts[task].labels, share)}
-    return replace(found, targets={task: truth}, parts=parts)
+    found = _known_at(found, task, np.arange(found.length) == found.length - 1)
+    parts = {task: found.parts[task]} if task in found.parts else {}
+    return replace(found, targets={task: found.targets[task]}, parts=parts)
 
 
 class People:
