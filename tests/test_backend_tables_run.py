@@ -8,17 +8,29 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from filelock import FileLock
 from rich.console import Console
 from typer.testing import CliRunner
 
+from backend.checkpoint import load_checkpoint
 from backend.cli import app
 from backend.train.state import saved_steps
 from backend.train.tables import cells, rows
 from backend.train.tables.cells import RESULT
 from backend.train.tables.command import PAGE, REPORT, measure_tables, parts
-from backend.train.tables.declared import ENCODERS, IOT_LM, MULTI, MULTI_MT, STAGE_1, TABLES, UNIMODAL, declare
+from backend.train.tables.declared import (
+    ENCODERS,
+    IOT_LM,
+    MULTI,
+    MULTI_MT,
+    STAGE_1,
+    TABLES,
+    TAKEN_OUT,
+    UNIMODAL,
+    declare,
+)
 from backend.train.tables.plan import minutes
 from backend.train.tables.rows import FULL, SMOKE
 from broker.errors import ConfigError
@@ -44,7 +56,10 @@ def test_every_table_has_a_figure_for_every_task(done):
             assert all(one["people"] == 2 for one in columns.values())
     assert {"always the same answer", "shuffled sensors"} <= report["tables"]["1"]["simulator"].keys()
     assert len(report["tables"]["4"]["simulator"][f"{MULTI_MT}, 0 shots"]) == 2
-    assert {"tiny", "small"} == report["tables"]["5"]["simulator"].keys()
+    sizes = report["tables"]["5"]["simulator"]
+    assert {"tiny", "small", f"tiny{TAKEN_OUT}", f"small{TAKEN_OUT}"} == sizes.keys()
+    for name, one in sizes[f"small{TAKEN_OUT}"].items():
+        assert one["reference"]["row"] == "small" and one["parameters"] < sizes["small"][name]["parameters"]
     first = report["tables"]["1"]["simulator"][IOT_LM]["gaze-estimation@synthetic_touch"]
     assert first["learned"] < first["parameters"]
     assert report["tables"]["1"]["simulator"][MULTI]["gaze-estimation@synthetic_touch"]["reference"]["row"] == IOT_LM
@@ -139,6 +154,22 @@ def test_all_rows_of_a_column_are_measured_on_the_same_windows(done):
         found = place.cell.result(out)["columns"][place.column.name]
         windows.setdefault((place.column.name, place.cell.seed), set()).add(found["windows"])
     assert windows and all(len(counts) == 1 for counts in windows.values())
+
+
+def test_a_language_model_taken_out_answers_as_its_checkpoint_without_it(done):
+    """And otherwise than with it: the row would say nothing where nothing were taken out."""
+    out, _ = done
+    whole = declare(SMOKE, ["simulator"], ["1", "5"], [out / "tiny"])
+    work = cells.Work(out, cells.People(out / "data", SMOKE.amount, None))
+    cell = next(c for c in whole.cells.values() if c.kind == "silence")
+    with_it, without = cells._model_of(cell.base, work), load_checkpoint(cell.base.folder(out), "none").model
+    assert with_it.config.language and not without.config.language
+    column = cell.columns[0]
+    test = cells._heard(cells._roles(cell.base, work, column.dataset).test, cell.base.config, [column])
+    one, other = (cells.answers(model, test, [column])[column.name].said for model in (with_it, without))
+    assert not np.array_equal(one, other)
+    again = cells.measured(cell.base, work, without)
+    assert again[column.name]["people"] == cell.result(out)["columns"][column.name]["people"]
 
 
 def test_calibration_is_of_validation_people_and_shots_of_people_to_learn_from(done, monkeypatch):

@@ -6,7 +6,7 @@ from scipy.stats import spearmanr
 
 from backend.train.tables.collect import reference
 from backend.train.tables.columns import TASK_NAMES
-from backend.train.tables.declared import DOMAIN, IOT_LM, MORE, MULTI_MT, STAGE_1, TOLD, UNIMODAL
+from backend.train.tables.declared import DOMAIN, IOT_LM, MORE, MULTI_MT, STAGE_1, TAKEN_OUT, TOLD, UNIMODAL
 from backend.train.tables.paper import PAPER, value
 from backend.train.tables.statistics import (
     BETTER,
@@ -76,6 +76,7 @@ def test_rows_are_compared_with_those_that_they_are_beside():
     assert reference("ablations", TOLD, [STAGE_1, TOLD, IOT_LM]) == IOT_LM
     assert reference("2", "25 %", ["25 %", "all"]) == "all"
     assert reference("5", "medium", ["small", "medium"]) == "small"
+    assert reference("5", "medium" + TAKEN_OUT, ["small", "medium", "medium" + TAKEN_OUT]) == "medium"
     assert reference("4", "IoT-LM, 20 shots", ["IoT-LM, 0 shots", "IoT-LM, 20 shots"]) == "IoT-LM, 0 shots"
 
 

@@ -188,15 +188,7 @@ def train(cell: Cell, work: Work, report: Report) -> dict[str, Any]:
     model, seconds = learn(config, cut, folder, report, encoders)
     found = measured(cell, work, model)
     keep(model, config, folder)
-    used = [p for name, p in model.named_parameters() if not name.startswith("unimodal.")]
-    parameters, learned = sum(p.numel() for p in used), sum(p.numel() for p in used if p.requires_grad)
-    return {
-        "columns": found,
-        "seconds": round(seconds, 1),
-        "steps": config.steps,
-        "parameters": parameters,
-        "learned": learned,
-    }
+    return {"columns": found, "seconds": round(seconds, 1), "steps": config.steps, **_size(model)}
 
 
 def measured(cell: Cell, work: Work, model: SensorModel) -> dict[str, Any]:
@@ -262,6 +254,14 @@ def disturb(cell: Cell, work: Work, report: Report) -> dict[str, Any]:
     return {"conditions": conditions, "gate": gates}
 
 
+def silence(cell: Cell, work: Work, report: Report) -> dict[str, Any]:
+    """The base's checkpoint with its language model taken out, calibrated anew, on the same people."""
+    assert cell.base is not None
+    _done(cell.base, work)
+    model = load_checkpoint(cell.base.folder(work.out), "none").model
+    return {"columns": measured(cell.base, work, model), **_size(model), "learned": 0}
+
+
 KINDS: dict[str, Callable[[Cell, Work, Report], dict[str, Any]]] = {
     "prepare": prepare,
     "encode": encode,
@@ -269,6 +269,7 @@ KINDS: dict[str, Callable[[Cell, Work, Report], dict[str, Any]]] = {
     "train": train,
     "few": few,
     "disturb": disturb,
+    "silence": silence,
 }
 
 
@@ -294,6 +295,15 @@ def _sensed(sequences: Iterable[Sequence], config: TrainConfig, columns: Many[Co
 def _heard(sequences: Iterable[Sequence], config: TrainConfig, columns: Many[Column]) -> list[Sequence]:
     """As `_sensed`, to be measured on."""
     return _sensed((heard(one, columns) for one in sequences), config, columns)
+
+
+def _size(model: SensorModel) -> dict[str, int]:
+    """Parameters that answers go through, and those of them that learned."""
+    used = [p for name, p in model.named_parameters() if not name.startswith("unimodal.")]
+    return {
+        "parameters": sum(p.numel() for p in used),
+        "learned": sum(p.numel() for p in used if p.requires_grad),
+    }
 
 
 def _told(column: Column, said: Said, calibration: Calibration) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from backend.tasks import TASKS, Classification
-from backend.train.tables.declared import IOT_LM, MORE, MULTI, MULTI_MT, STAGE_1, TOLD, Declared
+from backend.train.tables.declared import IOT_LM, MORE, MULTI, MULTI_MT, STAGE_1, TAKEN_OUT, TOLD, Declared
 from backend.train.tables.paper import value
 from backend.train.tables.plan import minutes
 from backend.train.tables.stages import CONDITIONINGS
@@ -40,7 +40,7 @@ def reference(table: str, row: str, rows: Iterable[str]) -> str:
     elif table == "4":
         wanted = [f"{IOT_LM}, 0 shots", f"{MULTI_MT}, 0 shots"]
     elif table == "5":
-        wanted = there[:1]
+        wanted = [row.removesuffix(TAKEN_OUT)] if row.endswith(TAKEN_OUT) else there[:1]
     elif table == "steps":
         wanted = [row.removesuffix(MORE)]
     else:

@@ -29,6 +29,8 @@ ABLATED = "synthetic_touch"
 ENCODERS, TUNED, TOLD = "encoders", "encoders learn, too", "answers in words learned, too"
 MORE, LONG = f", {LONGER} times the steps", "longer"
 """How a row that learns longer is called beside itself, and the table of those rows alone."""
+TAKEN_OUT = ", language model taken out"
+"""How the row of a language model is called when the same checkpoints answer without it."""
 TABLE_1 = (DOMAIN, UNIMODAL, ADAPTER, UNIMODAL_MT, MULTI, STAGE_1, MULTI_MT, IOT_LM)
 
 
@@ -261,7 +263,13 @@ class _World:
         if self.no_language:
             self.whole.lacking["5", "all sizes"] = self.no_language
         for llm in () if self.no_language else self.llms:
-            self.whole.put("5", llm.name, self.iot_lm(llm, "5", llm.name))
+            spoken = self.whole.put("5", llm.name, self.iot_lm(llm, "5", llm.name))
+            self._taken_out("5", llm.name, spoken)
+
+    def _taken_out(self, table: str, row: str, spoken: Cell) -> None:
+        """The row beside `row`, of the same checkpoints without their language model."""
+        silent = self.cell("silence", table, row + TAKEN_OUT, self.columns, None, base=spoken)
+        self.whole.put(table, row + TAKEN_OUT, silent)
 
     def appendix_d(self) -> None:
         trained = [(MULTI_MT, self.multitask()), *((UNIMODAL, self.unimodal(column)) for column in self.columns)]
@@ -291,6 +299,7 @@ class _World:
         config = stages.instructed(config, longer, len(sets_of(self.columns)), self.llms[0])
         last = self.cell("train", "steps", IOT_LM, self.columns, config, base=first)
         self._longer(IOT_LM, self.iot_lm(self.llms[0]), last)
+        self._taken_out(LONG, IOT_LM, last)
 
     def _longer(self, row: str, cell: Cell, longer: Cell) -> None:
         self.whole.put("steps", row, cell)

@@ -29,6 +29,8 @@ TITLES = {
     LONG: "Table 1, all learning longer",
 }
 NOTES = {
+    "5": "A row with its language model taken out answers from the adapter of the same checkpoints, without learning "
+    "anew, and is compared with the row that has it.",
     "ablations": f"Of the scene `{ABLATED}` alone. What changes stage 1 is compared with it, what changes the language "
     "model with IoT-LM.",
     "steps": f"Of the simulator, above the same encoders: {LONGER} times the steps of Table 1 in each stage, beside "
