@@ -6,8 +6,9 @@ Three measurements with the same mosquitto, payload and QoS, one after the other
 
 * raw: a paho publisher and a paho subscriber, each a process, neither does anything with the payload;
 * pipeline: `edge run` processes that send full spools, `backend serve` that decodes, aligns, encodes, decides,
-  commits and acknowledges; with batches, and with one moment at a time;
-* engine: the model and the rules alone, in this process, batched and one by one.
+  commits and acknowledges; with batches, with one moment at a time, and with batches by the adapter alone, without
+  the checkpoint's language model (`--llm none`);
+* engine: the model and the rules alone, in this process, batched and one by one, and batched by the adapter alone.
 
 Rates are taken between the first and the last thousandth of the windows, as committed (or received). CPU seconds of
 the backend tell what one core could do. Writes benchmarks/results/throughput.json.
@@ -97,14 +98,16 @@ def fill_spools(recordings: Sequence[Path], folder: Path) -> None:
         spool.close()
 
 
-def pipeline_rate(recordings: Sequence[Path], folder: Path, checkpoint: str, batch: int) -> dict[str, float]:
+def pipeline_rate(
+    recordings: Sequence[Path], folder: Path, checkpoint: str, batch: int, *more: str
+) -> dict[str, float]:
     """Committed windows per second, and per CPU second of the backend and of one device."""
     folder.mkdir()
     fill_spools(recordings, folder)
     port, database = free_port(), folder / "backend.db"
     broker = mosquitto(folder, port)
     serve = ["serve", "--broker", f"127.0.0.1:{port}", "--store", str(database), "--http-port", str(free_port())]
-    serve += ["--batch", str(batch), *(["--checkpoint", checkpoint] if checkpoint else [])]
+    serve += ["--batch", str(batch), *(["--checkpoint", checkpoint] if checkpoint else []), *more]
     backend = Process("backend", python("backend.cli", *serve), folder)
     devices = [Process(r.stem, _edge_command(r, folder, port), folder) for r in recordings]
     total = sum(len(windows_of(recording)) for recording in recordings)
@@ -163,7 +166,7 @@ def _watch(database: Path, total: int) -> float:
     return float((total - first) / (time.perf_counter() - begun))
 
 
-def engine_rate(recording: Path, checkpoint: str, batch: int) -> float:
+def engine_rate(recording: Path, checkpoint: str, batch: int, llm: str | None = None) -> float:
     """Windows per second through model and rules alone, on this thread."""
     import torch
 
@@ -174,7 +177,7 @@ def engine_rate(recording: Path, checkpoint: str, batch: int) -> float:
     from backend.serve.engine import Engine
 
     torch.set_num_threads(1)
-    model = Predictor(load_checkpoint(checkpoint or None))
+    model = Predictor(load_checkpoint(checkpoint or None, llm))
     engine = Engine(model, {}, Metrics(CollectorRegistry()), hop_ns=HOP_NS, update_s=10.0)
     closed = [moment_of("device", [stream_window("device", "imu", w)]) for w in windows_of(recording)[:2000]]
     engine.process(closed[:batch])
@@ -199,6 +202,7 @@ def measure(windows: int, devices: int, checkpoint: str, folder: Path) -> dict[s
     finally:
         broker.stop()
     batched = pipeline_rate(recordings, folder / "batched", checkpoint, 64)
+    alone = pipeline_rate(recordings, folder / "alone", checkpoint, 64, "--llm", "none")
     few = [r.with_name(f"few-{r.name}") for r in recordings]
     for i, recording in enumerate(few):
         write_recording(recording, -(-windows // devices // 8), i)
@@ -211,8 +215,11 @@ def measure(windows: int, devices: int, checkpoint: str, folder: Path) -> dict[s
         "raw_paho_per_s": round(raw),
         "pipeline_batched": batched,
         "pipeline_one_by_one": pipeline_rate(few, folder / "single", checkpoint, 1),
+        "pipeline_without_language_model": alone,
         "pipeline_share_of_raw": round(batched["per_s"] / raw, 3),
+        "pipeline_share_of_raw_without_language_model": round(alone["per_s"] / raw, 3),
         "engine_batched_per_s": round(engine_rate(recordings[0], checkpoint, 64)),
+        "engine_without_language_model_per_s": round(engine_rate(recordings[0], checkpoint, 64, "none")),
         "engine_one_by_one_per_s": round(engine_rate(recordings[0], checkpoint, 1)),
     }
 
