@@ -2,10 +2,10 @@
 
     python -m benchmarks.fuzz --frames 200000 --seed 1
 
-Every payload goes through the path of a live one: topic, decoding, receiver, alignment; events are decoded as a
-subscriber does. Honest devices send in
-between; that each of their windows comes through, in order, is what "stops nothing" means. Prints one line of JSON
-and writes it to benchmarks/results/fuzz.json.
+Every payload goes through the path of a live one: topic, decoding, receiver, alignment; events and answers are decoded
+as a subscriber does, and questions as whoever answers them. Honest devices send in between; that each of their windows
+comes through, in order, is what "stops nothing" means. Prints one line of JSON and writes it to
+benchmarks/results/fuzz.json.
 """
 
 import argparse
@@ -32,10 +32,15 @@ from backend.serve.store import Commit, Store
 from broker import topics
 from broker.errors import MessageError
 from broker.messages import (
+    Answer,
+    Ask,
     Event,
+    Evidence,
     Frame,
     Status,
     StreamInfo,
+    decode_answer,
+    decode_ask,
     decode_event,
     decode_status,
     encode_frame,
@@ -72,6 +77,20 @@ def honest_event(device: str) -> bytes:
     moments = ("2026-01-01T00:00:01Z", "2026-01-01T00:00:00Z", 1.0)
     weights, facts = {f"{device}/imu": 1.0}, {f"{device}/imu/imu.rms": 9.8}
     return encode_json(Event("i", 1, "s", device, "t", "start", "WALKING", 0.9, *moments, "i", weights, facts, "m"))
+
+
+def honest_ask(device: str) -> bytes:
+    """A good question."""
+    return encode_json(Ask("q-1", "How long did I walk?", "s-1", (f"{device}/imu",), 64, "trace"))
+
+
+def honest_answer(device: str) -> bytes:
+    """A good last part of an answer."""
+    moments, events = ("2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z"), ("e1", "e2")
+    claim = Evidence(
+        "for a second", "duration", "supported", f"{device}/imu", "imu.rms", 1.0, "s", "", *moments, events
+    )
+    return encode_json(Answer("q-1", 1, "a second", True, (claim,), {f"{device}/imu": 1.0}, "m", moments[1], "", "so"))
 
 
 class Mutator:
@@ -175,9 +194,10 @@ class Front:
             if isinstance(parsed, topics.StatusTopic):
                 self._keep(self.aligner.status(parsed.site, parsed.device, decode_status(payload)))
                 return "status"
-            if isinstance(parsed, topics.EventTopic):
-                decode_event(payload)
-                return "event"
+            for kind, (name, decode) in _HEARD.items():
+                if isinstance(parsed, kind):
+                    decode(payload)
+                    return name
         except MessageError as error:
             self.ingest.bury(topic, payload, error.reason, str(error))
             return "bad topic, status or event"
@@ -208,6 +228,13 @@ class Front:
         self.ingest.confirm(settled)
         self.committed += receipts
         self._closed = []
+
+
+_HEARD: dict[type[topics.Topic], tuple[str, Callable[[bytes], object]]] = {
+    topics.EventTopic: ("event", decode_event),
+    topics.AskTopic: ("ask", decode_ask),
+    topics.AnswerTopic: ("answer", decode_answer),
+}
 
 
 def _check(window: StreamWindow) -> None:
@@ -260,6 +287,8 @@ def _send(front: Front, frames: int, chance: random.Random) -> tuple[Counter[str
                 (
                     (topics.status("s", device), honest_status(device)),
                     (topics.events("s", device, "t"), honest_event(device)),
+                    (topics.ask("s", device), honest_ask(device)),
+                    (topics.answers("s", device, "q-1"), honest_answer(device)),
                 )
             )
             outcomes[front.take(topic, mutator.spoil_json(payload))] += 1

@@ -14,10 +14,13 @@ import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 import aiomqtt
-from paho.mqtt.client import topic_matches_sub
+from paho.mqtt.client import Client, ConnectFlags, topic_matches_sub
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 
 from broker.errors import ConfigError, LinkDown, MessageError
 from broker.messages import LIMIT
@@ -26,8 +29,13 @@ log = logging.getLogger(__name__)
 _client_log = logging.getLogger(f"{__name__}.client")
 _client_log.setLevel(logging.CRITICAL)  # what it says of a lost connection is said here, once; DEBUG shows its side
 
+Version = Literal["3.1.1", "5"]  # of MQTT
+_VERSIONS = {"3.1.1": aiomqtt.ProtocolVersion.V311, "5": aiomqtt.ProtocolVersion.V5}
+
 _QUEUE = 2_000  # messages that wait for us; more are dropped by the client, and come again by resend
 _IN_FLIGHT = 1_000  # publishes without PUBACK
+_MAX_CORRELATION = 65_535  # bytes; a length of 16 bits goes before them
+_UNSUPPORTED = 132  # reason code of a broker that does not take our version (MQTT 5, section 3.2.2.2)
 _QUICK_S, _QUICK = 2.0, 3  # so many connections running that end so soon after they began are no accident
 _TAKEN = (
     "connections to %s:%s end as soon as they begin: another client may be using the name %s (client id); "
@@ -37,11 +45,17 @@ _TAKEN = (
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A payload as it came in; `retain` says that the broker had kept it from before."""
+    """A payload as it came in; `retain` says that the broker had kept it from before.
+
+    Where publisher and receiver both speak MQTT 5, `response_topic` is where an answer is wanted, and `correlation` is
+    to come back with it; otherwise they are empty. Both are a stranger's words: see `broker.topics.check_reply`.
+    """
 
     topic: str
     payload: bytes
     retain: bool = False
+    response_topic: str = ""
+    correlation: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +86,16 @@ class Link(Protocol):
     async def wait_connected(self) -> None:
         """Return when connected; at once if so already."""
 
-    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+    async def publish(
+        self, topic: str, payload: bytes, *, retain: bool = False, response_topic: str = "", correlation: bytes = b""
+    ) -> None:
         """Hand a message over at QoS 1, without waiting for its PUBACK.
+
+        `response_topic` and `correlation` (see `Message`) stay behind where the connection is no MQTT 5.
 
         Raises:
             LinkDown: not connected.
-            MessageError: larger than `broker.messages.LIMIT` allows.
+            MessageError: larger than `broker.messages.LIMIT` allows, or more correlation data than MQTT does.
         """
 
     async def subscribe(self, *filters: str) -> None:
@@ -88,8 +106,8 @@ class Link(Protocol):
 
 
 class MqttLink:
-    """MQTT 3.1.1 with clean sessions, by aiomqtt. Credentials and TLS are parameters; nothing is read from disk
-    until the link is entered.
+    """MQTT with clean sessions, by aiomqtt. Credentials and TLS are parameters; nothing is read from disk until the
+    link is entered.
 
     Args:
         host, port: where the broker listens.
@@ -100,6 +118,8 @@ class MqttLink:
         will: published by the broker when this client dies.
         keepalive: seconds between signs of life.
         backoff: first and longest pause between attempts to connect, in seconds.
+        version: of MQTT. 5 carries response topics; a broker that takes no 5 is connected to by 3.1.1, and asked for 5
+            again at the next connection.
     """
 
     def __init__(
@@ -117,6 +137,7 @@ class MqttLink:
         keepalive: int = 30,
         backoff: tuple[float, float] = (0.2, 15.0),
         limit: int = LIMIT,
+        version: Version = "3.1.1",
     ) -> None:
         if not host:
             raise ConfigError("broker.host is empty: name the machine that the broker runs on, such as 127.0.0.1")
@@ -124,6 +145,7 @@ class MqttLink:
         self._username, self._password = username, password
         self._ca, self._cert, self._key = ca, cert, key
         self._will, self._keepalive, self._backoff, self._limit = will, keepalive, backoff, limit
+        self._version: Version = version
         self._session = 0
         self._quick = 0  # connections running that ended at once
         self._filters: dict[str, None] = {}
@@ -170,16 +192,18 @@ class MqttLink:
         if self._runner.done():
             self._runner.result()
 
-    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+    async def publish(
+        self, topic: str, payload: bytes, *, retain: bool = False, response_topic: str = "", correlation: bytes = b""
+    ) -> None:
         """Hand a message over at QoS 1; see `Link.publish`."""
-        if len(payload) > self._limit:
-            raise MessageError("size", f"{len(payload)} bytes for {topic} exceed the limit of {self._limit}")
+        check_size(topic, payload, correlation, self._limit)
         await self._in_flight.acquire()
         client = self._client
         if client is None:
             self._in_flight.release()
             raise LinkDown(f"{self._host}:{self._port} is not connected")
-        task = asyncio.create_task(self._send(client, topic, payload, retain))
+        properties = _properties(response_topic, correlation)
+        task = asyncio.create_task(self._send(client, topic, payload, retain, properties))
         self._publishing.add(task)
         task.add_done_callback(self._sent)
         await asyncio.sleep(0)
@@ -200,8 +224,10 @@ class MqttLink:
             if any(topic_matches_sub(each, message.topic) for each in self._filters):
                 yield message
 
-    async def _send(self, client: aiomqtt.Client, topic: str, payload: bytes, retain: bool) -> None:
-        await client.publish(topic, payload, qos=1, retain=retain)
+    async def _send(
+        self, client: aiomqtt.Client, topic: str, payload: bytes, retain: bool, properties: Properties | None
+    ) -> None:
+        await client.publish(topic, payload, qos=1, retain=retain, properties=properties)
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         self._in_flight.release()
@@ -218,7 +244,7 @@ class MqttLink:
         settling: asyncio.TimerHandle | None = None
         while True:
             try:
-                async with self._new_client() as client:
+                async with self._connection() as client:
                     _check_alive(client)
                     subscribed: set[str] = set()
                     while missing := [f for f in self._filters if f not in subscribed]:
@@ -233,7 +259,7 @@ class MqttLink:
                     else:  # it lasts when it outlives the longest pause of the other one
                         settling = loop.call_later(max(_QUICK_S, 2 * longest), self._settle)
                     async for message in client.messages:
-                        await self._inbox.put(Message(str(message.topic), _as_bytes(message.payload), message.retain))
+                        await self._inbox.put(_as_ours(message))
             except (aiomqtt.MqttError, ValueError) as error:  # ValueError: a host name that cannot be one
                 if self._client is not None:
                     away_since = loop.time()
@@ -265,9 +291,25 @@ class MqttLink:
         self._quick = 0
         log.info("connected to %s:%s as %s, and it lasts", self._host, self._port, self._client_id)
 
-    def _new_client(self) -> aiomqtt.Client:
+    @contextlib.asynccontextmanager
+    async def _connection(self) -> AsyncIterator[aiomqtt.Client]:
+        """A connection by the version of our choice, or by 3.1.1 to a broker that takes no 5."""
+        async with contextlib.AsyncExitStack() as stack:
+            client = self._new_client(self._version)
+            try:
+                await stack.enter_async_context(client)
+            except aiomqtt.MqttError as error:
+                if self._version == "3.1.1" or not _takes_no_5(client, error):
+                    raise
+                client = self._new_client("3.1.1")
+                await stack.enter_async_context(client)
+                if self._quick < _QUICK:
+                    log.info("%s:%s takes no MQTT 5: by 3.1.1, without response topics", self._host, self._port)
+            yield client
+
+    def _new_client(self, version: Version) -> aiomqtt.Client:
         will = aiomqtt.Will(self._will.topic, self._will.payload, qos=1, retain=True) if self._will else None
-        client = aiomqtt.Client(
+        client = _Client(
             self._host,
             self._port,
             identifier=self._client_id,
@@ -276,7 +318,8 @@ class MqttLink:
             tls_context=self._tls,
             will=will,
             keepalive=self._keepalive,
-            clean_session=True,
+            protocol=_VERSIONS[version],
+            clean_session=True if version == "3.1.1" else None,  # 5 begins anew and keeps nothing unless asked to
             max_queued_incoming_messages=_QUEUE,
             max_inflight_messages=_IN_FLIGHT,
             max_concurrent_outgoing_calls=_IN_FLIGHT + 8,
@@ -299,6 +342,55 @@ class MqttLink:
             files = ", ".join(f for f in (self._ca, self._cert, self._key) if f)
             raise ConfigError(f"broker TLS files {files}: {error.strerror or error}; PEM is expected") from None
         return context
+
+
+class _Client(aiomqtt.Client):
+    """Heeds how many publishes a broker takes at once: those of MQTT 5 say so, and may end the connection over more."""
+
+    def _on_connect(
+        self,
+        client: Client,
+        userdata: Any,
+        flags: ConnectFlags,
+        reason_code: ReasonCode,
+        properties: Properties | None = None,
+    ) -> None:
+        most = min(_IN_FLIGHT, getattr(properties, "ReceiveMaximum", _IN_FLIGHT))
+        client._max_inflight_messages = most  # its setter is for before a connection, when this is not known
+        super()._on_connect(client, userdata, flags, reason_code, properties)
+
+
+def check_size(topic: str, payload: bytes, correlation: bytes = b"", limit: int = LIMIT) -> None:
+    """Raise `MessageError` for what is too large to be published."""
+    if len(payload) > limit:
+        raise MessageError("size", f"{len(payload)} bytes for {topic} exceed the limit of {limit}")
+    if len(correlation) > _MAX_CORRELATION:
+        raise MessageError("correlation", f"{len(correlation)} bytes for {topic} exceed the {_MAX_CORRELATION} of MQTT")
+
+
+def _takes_no_5(client: aiomqtt.Client, error: aiomqtt.MqttError) -> bool:
+    """Whether it was MQTT 5 that a broker refused: most say so, some hang up without a word."""
+    if isinstance(error, aiomqtt.MqttCodeError):
+        return error.rc == _UNSUPPORTED
+    return client._misc_task is not None and client._client.socket() is None  # there was a connection, and is none
+
+
+def _properties(response_topic: str, correlation: bytes) -> Properties | None:
+    """What goes along with a publish in MQTT 5; a client of 3.1.1 leaves it behind."""
+    if not response_topic and not correlation:
+        return None
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    if response_topic:
+        properties.ResponseTopic = response_topic
+    if correlation:
+        properties.CorrelationData = correlation
+    return properties
+
+
+def _as_ours(message: aiomqtt.Message) -> Message:
+    given = message.properties  # None in 3.1.1
+    reply, correlation = getattr(given, "ResponseTopic", ""), bytes(getattr(given, "CorrelationData", b""))
+    return Message(str(message.topic), _as_bytes(message.payload), message.retain, reply, correlation)
 
 
 def _check_alive(client: aiomqtt.Client) -> None:

@@ -8,13 +8,12 @@ and duplicate messages, `disconnect` cuts a link as a dead cable would.
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
-from broker.errors import LinkDown, MessageError
-from broker.link import Message, Will
-from broker.messages import LIMIT
+from broker.errors import LinkDown
+from broker.link import Message, Will, check_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +31,7 @@ class MemoryBroker:
     def __init__(self, seed: int = 0) -> None:
         self.random = random.Random(seed)
         self._links: list[MemoryLink] = []
-        self._retained: dict[str, bytes] = {}
+        self._retained: dict[str, Message] = {}
 
     def attach(self, link: "MemoryLink") -> None:
         """Let a link take part."""
@@ -44,21 +43,22 @@ class MemoryBroker:
         if link in self._links:
             self._links.remove(link)
 
-    def route(self, topic: str, payload: bytes, retain: bool) -> None:
-        """Deliver to every link that subscribed; an empty retained payload clears the topic, as in MQTT."""
-        if retain and payload:
-            self._retained[topic] = payload
-        elif retain:
-            self._retained.pop(topic, None)
+    def route(self, message: Message) -> None:
+        """Deliver to every link that subscribed; an empty payload to be retained clears the topic, as in MQTT."""
+        if message.retain and message.payload:
+            self._retained[message.topic] = message
+        elif message.retain:
+            self._retained.pop(message.topic, None)
+        live = replace(message, retain=False)
         for link in self._links:
-            if any(matches(pattern, topic) for pattern in link.filters):
-                link.transmit(Message(topic, payload, retain=False))
+            if any(matches(pattern, message.topic) for pattern in link.filters):
+                link.transmit(live)
 
     def replay_retained(self, link: "MemoryLink", filters: tuple[str, ...]) -> None:
         """Hand over what was retained, as a broker does at subscribe."""
-        for topic, payload in self._retained.items():
+        for topic, message in self._retained.items():
             if any(matches(pattern, topic) for pattern in filters):
-                link.transmit(Message(topic, payload, retain=True))
+                link.transmit(message)
 
 
 class MemoryLink:
@@ -102,23 +102,25 @@ class MemoryLink:
         """Cut the cable: what is on its way is lost, and the broker publishes the will."""
         self._drop_connection()
         if self._will is not None:
-            self._broker.route(self._will.topic, self._will.payload, retain=True)
+            self._broker.route(Message(self._will.topic, self._will.payload, retain=True))
 
     async def wait_connected(self) -> None:
         """Return when connected."""
         await self._up.wait()
 
-    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+    async def publish(
+        self, topic: str, payload: bytes, *, retain: bool = False, response_topic: str = "", correlation: bytes = b""
+    ) -> None:
         """Route a message; see `broker.link.Link.publish`."""
-        if len(payload) > LIMIT:
-            raise MessageError("size", f"{len(payload)} bytes for {topic} exceed the limit of {LIMIT}")
+        check_size(topic, payload, correlation)
         if not self.connected:
             raise LinkDown("the memory link is cut")
         if self._lost():
             return
-        self._broker.route(topic, payload, retain)
+        message = Message(topic, payload, retain, response_topic, correlation)
+        self._broker.route(message)
         if self._broker.random.random() < self.faults.duplicate:
-            self._broker.route(topic, payload, retain)
+            self._broker.route(message)
         await asyncio.sleep(0)
 
     async def subscribe(self, *filters: str) -> None:

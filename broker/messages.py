@@ -5,6 +5,10 @@
     Ack      JSON      every frame of an epoch up to `seq` is committed          backend -> device
     Event    JSON      something started, goes on or ended                       backend -> everyone
     Estimate JSON      where something is: points, joints, a map of depth        backend -> everyone
+    Ask      JSON      a question to the sensors of a group                      person -> backend
+    Answer   JSON      what is said to it, in parts, and what that stands on     backend -> who asked
+
+Ask and Answer are defined in `broker.questions`, and how fields are checked in `broker.fields`.
 
 Evolution: every message carries `v`. A new field has a default. No field is removed, given another type or
 another meaning. Unknown fields are skipped. `tests/golden/` keeps the bytes of every version.
@@ -28,10 +32,38 @@ import numpy as np
 import numpy.typing as npt
 
 from broker.errors import MessageError
+from broker.fields import LIMIT, MAX_ITEMS, MAX_TEXT, VERSION, Fields, is_text, json_fields
 from broker.modalities import MODALITIES, Dtype
+from broker.questions import Answer, Ask, Evidence, Standing, decode_answer, decode_ask
 
-VERSION = 1
-LIMIT = 1 << 20  # bytes of one payload, unless configured
+__all__ = [
+    "LIMIT",
+    "VERSION",
+    "Ack",
+    "Answer",
+    "Ask",
+    "ClockState",
+    "Estimate",
+    "Event",
+    "Evidence",
+    "Frame",
+    "Kind",
+    "Phase",
+    "Standing",
+    "State",
+    "Status",
+    "StreamInfo",
+    "decode_ack",
+    "decode_answer",
+    "decode_ask",
+    "decode_estimate",
+    "decode_event",
+    "decode_frame",
+    "decode_status",
+    "encode_frame",
+    "encode_json",
+    "event_id",
+]
 
 Kind = Literal["raw", "tokens"]
 ClockState = Literal["synced", "unsynced"]
@@ -39,7 +71,7 @@ Phase = Literal["start", "update", "end"]
 State = Literal["online", "offline"]
 
 _DTYPES: dict[str, np.dtype[Any]] = {name: np.dtype("<" + name) for name in get_args(Dtype)}
-_MAX_TEXT, _MAX_ITEMS, _MAX_DIMS = 256, 128, 4
+_MAX_DIMS = 4
 _MAX_VALUES = 1 << 14  # of an estimate
 _MAX_FIELDS_BYTES = 16 << 10  # of all but `data`: lists of lists of maps take 70 times their size in memory
 _DATA_KEY = msgpack.packb("data")
@@ -215,7 +247,7 @@ def decode_frame(payload: bytes, limit: int = LIMIT) -> Frame:
     """
     if len(payload) > limit:
         raise MessageError("size", f"{len(payload)} bytes exceed the limit of {limit}")
-    caps = {"max_str_len": _MAX_TEXT, "max_bin_len": limit, "max_array_len": _MAX_ITEMS, "max_map_len": _MAX_ITEMS}
+    caps = {"max_str_len": MAX_TEXT, "max_bin_len": limit, "max_array_len": MAX_ITEMS, "max_map_len": MAX_ITEMS}
     try:
         if len(payload) > _MAX_FIELDS_BYTES:
             _check_fields(payload, caps)
@@ -226,7 +258,7 @@ def decode_frame(payload: bytes, limit: int = LIMIT) -> Frame:
         raise MessageError("encoding", f"not a msgpack map of ours ({type(error).__name__})") from None
     if not isinstance(body, dict):
         raise MessageError("encoding", f"a frame is a map, not {type(body).__name__}")
-    take = _Fields(body)
+    take = Fields(body)
     take.version()
     seq = take.integer("seq", 1, _UINT64)
     modality = take.text("modality")
@@ -252,21 +284,21 @@ def decode_frame(payload: bytes, limit: int = LIMIT) -> Frame:
     )
 
 
-def encode_json(message: Status | Ack | Event | Estimate) -> bytes:
+def encode_json(message: Status | Ack | Event | Estimate | Ask | Answer) -> bytes:
     """A message as one line of JSON, keys in the order of the definition."""
     return json.dumps(asdict(message), separators=(",", ":"), allow_nan=False).encode()
 
 
 def decode_status(payload: bytes) -> Status:
     """The status in a JSON payload. Raises `MessageError`."""
-    take = _json_fields(payload)
+    take = json_fields(payload)
     streams = take.body.get("streams")
-    if not isinstance(streams, list) or len(streams) > _MAX_ITEMS:
-        raise MessageError("streams", f"streams must be a list of at most {_MAX_ITEMS}")
+    if not isinstance(streams, list) or len(streams) > MAX_ITEMS:
+        raise MessageError("streams", f"streams must be a list of at most {MAX_ITEMS}")
     return Status(
         state=take.choice("state", get_args(State)),
         epoch=take.text("epoch"),
-        streams=tuple(_stream(_Fields(s)) for s in streams),
+        streams=tuple(_stream(Fields(s)) for s in streams),
         version=take.text("version"),
         time=take.text("time"),
         v=take.body["v"],
@@ -275,13 +307,13 @@ def decode_status(payload: bytes) -> Status:
 
 def decode_ack(payload: bytes) -> Ack:
     """The acknowledgement in a JSON payload. Raises `MessageError`."""
-    take = _json_fields(payload)
+    take = json_fields(payload)
     return Ack(epoch=take.text("epoch"), seq=take.integer("seq", 0, _UINT64), v=take.body["v"])
 
 
 def decode_event(payload: bytes) -> Event:
     """The event in a JSON payload. Raises `MessageError`."""
-    take = _json_fields(payload)
+    take = json_fields(payload)
     return Event(
         id=take.text("id"),
         offset=take.integer("offset", 0, _UINT64),
@@ -305,14 +337,14 @@ def decode_event(payload: bytes) -> Event:
 
 def decode_estimate(payload: bytes) -> Estimate:
     """The estimate in a JSON payload. Raises `MessageError`."""
-    take = _json_fields(payload)
+    take = json_fields(payload)
     shape = tuple(take.list("shape", _MAX_DIMS, int))
     numbers = take.list("values", _MAX_VALUES, (int, float))
     if not all(abs(number) < 1e300 for number in numbers):  # false for NaN, too
         raise MessageError("values", "values must be finite numbers")
     if not shape or not all(0 < side <= _MAX_VALUES for side in shape) or math.prod(shape) != len(numbers):
         raise MessageError("shape", f"shape {shape!r:.80} does not fit {len(numbers)} values")
-    names, axes = take.list("names", _MAX_ITEMS, str), take.list("axes", _MAX_ITEMS, str)
+    names, axes = take.list("names", MAX_ITEMS, str), take.list("axes", MAX_ITEMS, str)
     if len(names) not in (0, shape[0]):
         raise MessageError("names", f"{len(names)} names for {shape[0]} rows")
     if len(axes) not in (0, shape[-1]) and (names or len(axes) > 1):
@@ -338,76 +370,6 @@ def decode_estimate(payload: bytes) -> Estimate:
 _FRAME_FIELDS = tuple(name for name in Frame.__dataclass_fields__ if name != "data")
 
 
-class _Fields:
-    """Typed access to an untrusted map: each getter checks type, range and length, or raises `MessageError`."""
-
-    def __init__(self, body: object) -> None:
-        if not isinstance(body, dict):
-            raise MessageError("encoding", f"expected a map, not {type(body).__name__}")
-        self.body = body
-
-    def version(self) -> None:
-        version = self.body.get("v")
-        if type(version) is not int or version < 1:
-            raise MessageError("version", f"v must be an integer from 1, not {version!r:.40}")
-
-    def _get(self, name: str, default: object) -> Any:
-        value = self.body.get(name, default)
-        if value is None:
-            raise MessageError(name, f"{name} is missing")
-        return value
-
-    def text(self, name: str, default: str | None = None) -> str:
-        value = self._get(name, default)
-        if not isinstance(value, str) or len(value) > _MAX_TEXT:
-            raise MessageError(name, f"{name} must be a string of at most {_MAX_TEXT} characters")
-        return value
-
-    def choice(self, name: str, choices: tuple[str, ...], default: str | None = None) -> Any:
-        value = self.text(name, default)
-        if value not in choices:
-            raise MessageError(name, f"{name} {value[:40]!r} is none of {', '.join(choices)}")
-        return value
-
-    def integer(self, name: str, low: int, high: int) -> int:
-        value = self._get(name, None)
-        if type(value) is not int or not low <= value <= high:
-            raise MessageError(name, f"{name} must be an integer in {low}..{high}, not {value!r:.40}")
-        return value
-
-    def number(self, name: str, low: float, high: float, default: float | None = None) -> float:
-        value = self._get(name, default)
-        if type(value) not in (int, float) or not low <= value <= high:  # false for NaN, too
-            raise MessageError(name, f"{name} must be a number in {low:g}..{high:g}, not {value!r:.40}")
-        return float(value)
-
-    def list(self, name: str, most: int, kind: type | tuple[type, ...]) -> list[Any]:
-        value = self._get(name, None)
-        if not isinstance(value, list) or len(value) > most or not all(_is_plain(item, kind) for item in value):
-            raise MessageError(name, f"{name} must be a list of at most {most} {_PLAIN[kind]}")
-        return value
-
-    def numbers(self, name: str) -> dict[str, float]:
-        value = self._get(name, {})
-        if not isinstance(value, dict) or len(value) > _MAX_ITEMS:
-            raise MessageError(name, f"{name} must be a map of at most {_MAX_ITEMS} numbers")
-        for key, number in value.items():
-            if not isinstance(key, str) or len(key) > _MAX_TEXT:
-                raise MessageError(name, f"{name} has a key that is no short string")
-            if type(number) not in (int, float) or not abs(number) < 1e300:  # false for NaN, too
-                raise MessageError(name, f"{name}.{key[:40]} must be a finite number")
-        return {key: float(number) for key, number in value.items()}
-
-
-_PLAIN: dict[type | tuple[type, ...], str] = {int: "integers", str: "short strings", (int, float): "numbers"}
-
-
-def _is_plain(item: object, kind: type | tuple[type, ...]) -> bool:
-    return (
-        isinstance(item, kind) and not isinstance(item, bool) and (not isinstance(item, str) or len(item) <= _MAX_TEXT)
-    )
-
-
 def _check_fields(payload: bytes, caps: dict[str, int]) -> None:
     """Walk over a large frame without building anything: what is not `data` has to be small."""
     unpacker = msgpack.Unpacker(max_buffer_size=len(payload), max_ext_len=0, **caps)
@@ -423,26 +385,15 @@ def _check_fields(payload: bytes, caps: dict[str, int]) -> None:
         raise MessageError("size", f"{size} bytes beside the samples exceed the limit of {_MAX_FIELDS_BYTES}")
 
 
-def _json_fields(payload: bytes) -> _Fields:
-    if len(payload) > LIMIT:
-        raise MessageError("size", f"{len(payload)} bytes exceed the limit of {LIMIT}")
-    try:
-        fields = _Fields(json.loads(payload))
-    except (ValueError, RecursionError):
-        raise MessageError("encoding", "not a JSON object") from None
-    fields.version()
-    return fields
-
-
-def _stream(take: _Fields) -> StreamInfo:
+def _stream(take: Fields) -> StreamInfo:
     units = take.body.get("units")
-    if not isinstance(units, list) or len(units) > _MAX_ITEMS or not all(isinstance(u, str) for u in units):
-        raise MessageError("units", f"units must be a list of at most {_MAX_ITEMS} strings")
+    if not isinstance(units, list) or len(units) > MAX_ITEMS or not all(is_text(u, LIMIT) for u in units):
+        raise MessageError("units", f"units must be a list of at most {MAX_ITEMS} strings")
     return StreamInfo(
         name=take.text("name"),
         modality=take.text("modality"),
         placement=take.text("placement"),
-        units=tuple(unit[:_MAX_TEXT] for unit in units),
+        units=tuple(unit[:MAX_TEXT] for unit in units),
         rate=take.number("rate", 1e-6, 1e9),
         window_s=take.number("window_s", 1e-6, 1e6),
         hop_s=take.number("hop_s", 1e-6, 1e6),
@@ -450,7 +401,7 @@ def _stream(take: _Fields) -> StreamInfo:
     )
 
 
-def _array(take: _Fields) -> npt.NDArray[Any]:
+def _array(take: Fields) -> npt.NDArray[Any]:
     dtype = _DTYPES[take.choice("dtype", tuple(_DTYPES))]
     shape, data = take.body.get("shape"), take.body.get("data")
     if not isinstance(shape, list | tuple) or not 1 <= len(shape) <= _MAX_DIMS:

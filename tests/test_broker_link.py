@@ -5,11 +5,14 @@ import contextlib
 
 import aiomqtt
 import pytest
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from broker import topics
 from broker.errors import ConfigError, LinkDown, MessageError
 from broker.link import Message, MqttLink, Will
 from broker.memory import Faults, MemoryBroker, MemoryLink, matches
+from tests.conftest import Mosquitto
 
 
 async def receive(link, count, seconds=10.0):
@@ -27,10 +30,10 @@ async def receive(link, count, seconds=10.0):
 
 @contextlib.asynccontextmanager
 async def pair(kind, request):
-    """Two connected links, over mosquitto or in memory."""
-    if kind == "mqtt":
-        port = request.getfixturevalue("mosquitto").port
-        links = [MqttLink("127.0.0.1", port, name, backoff=(0.05, 0.2)) for name in ("one", "two")]
+    """Two connected links, over mosquitto (3.1.1 or 5) or in memory."""
+    if kind.startswith("mqtt"):
+        port, version = request.getfixturevalue("mosquitto").port, "5" if kind == "mqtt5" else "3.1.1"
+        links = [MqttLink("127.0.0.1", port, name, backoff=(0.05, 0.2), version=version) for name in ("one", "two")]
     else:
         broker = MemoryBroker()
         links = [MemoryLink(broker), MemoryLink(broker)]
@@ -39,7 +42,7 @@ async def pair(kind, request):
         yield one, two
 
 
-@pytest.mark.parametrize("kind", ["mqtt", "memory"])
+@pytest.mark.parametrize("kind", ["mqtt", "mqtt5", "memory"])
 async def test_messages_arrive_in_order_and_retained_ones_later(kind, request):
     async with pair(kind, request) as (one, two):
         await one.publish("iotlm/status/home/watch", b"kept", retain=True)
@@ -52,7 +55,7 @@ async def test_messages_arrive_in_order_and_retained_ones_later(kind, request):
     assert [m.payload for m in got[1:]] == [str(i).encode() for i in range(100)]
 
 
-@pytest.mark.parametrize("kind", ["mqtt", "memory"])
+@pytest.mark.parametrize("kind", ["mqtt", "mqtt5", "memory"])
 async def test_an_oversized_payload_is_refused_before_it_is_sent(kind, request):
     async with pair(kind, request) as (one, _):
         with pytest.raises(MessageError, match="size"):
@@ -60,8 +63,128 @@ async def test_an_oversized_payload_is_refused_before_it_is_sent(kind, request):
         assert one.connected
 
 
-async def test_after_the_broker_died_the_link_comes_back_with_its_subscriptions(mosquitto):
-    async with MqttLink("127.0.0.1", mosquitto.port, "survivor", backoff=(0.05, 0.2)) as link:
+@pytest.mark.parametrize("kind", ["mqtt5", "memory"])
+async def test_a_response_topic_and_correlation_data_go_along(kind, request):
+    async with pair(kind, request) as (one, two):
+        await two.subscribe(topics.ASK_ALL)
+        await two.subscribe("phone/replies")
+        await one.publish(topics.ask("home", "alice"), b"?", response_topic="phone/replies", correlation=b"\x00\xff")
+        (asked,) = await receive(two, 1)
+        await one.publish(topics.check_reply(asked.response_topic), b"!", correlation=asked.correlation)
+        (answered,) = await receive(two, 1)
+        await one.publish("phone/replies", b"kept", retain=True, response_topic="r", correlation=b"c")
+        await one.publish("phone/replies", b"bare")
+        live, bare = await receive(two, 2)
+    assert asked == Message("iotlm/ask/home/alice", b"?", False, "phone/replies", b"\x00\xff")
+    assert answered == Message("phone/replies", b"!", False, "", b"\x00\xff")
+    assert live == Message("phone/replies", b"kept", False, "r", b"c")
+    assert bare == Message("phone/replies", b"bare")
+
+
+@pytest.mark.parametrize("kind", ["mqtt5", "memory"])
+async def test_what_was_retained_keeps_its_response_topic(kind, request):
+    async with pair(kind, request) as (one, two):
+        await one.publish("t", b"kept", retain=True, response_topic="r", correlation=b"c")
+        await asyncio.sleep(0.2)
+        await two.subscribe("t")
+        assert await receive(two, 1) == [Message("t", b"kept", True, "r", b"c")]
+
+
+@pytest.mark.parametrize("kind", ["mqtt", "mqtt5", "memory"])
+async def test_too_much_correlation_data_is_refused(kind, request):
+    async with pair(kind, request) as (one, _):
+        with pytest.raises(MessageError, match="correlation: 65536 bytes"):
+            await one.publish("t", b"", correlation=bytes(65_536))
+        await one.publish("t", b"", correlation=bytes(65_535))
+        assert one.connected
+
+
+async def test_a_client_of_5_asks_and_a_link_of_3_hears_the_question_alone(mosquitto):
+    """And a link of 5 hears those of 3, who say nowhere to answer."""
+    new, old = (MqttLink("127.0.0.1", mosquitto.port, f"link{version}", version=version) for version in ("5", "3.1.1"))
+    async with new, old:
+        for link in (new, old):
+            await link.wait_connected()
+            await link.subscribe(topics.ASK_ALL)
+        await new.publish("iotlm/ask/home/a", b"by 5", response_topic="r", correlation=b"c")
+        assert await receive(old, 1) == [Message("iotlm/ask/home/a", b"by 5")]
+        await old.publish("iotlm/ask/home/a", b"by 3", response_topic="r", correlation=b"c")
+        assert await receive(new, 2) == [
+            Message("iotlm/ask/home/a", b"by 5", False, "r", b"c"),
+            Message("iotlm/ask/home/a", b"by 3"),
+        ]
+
+
+async def test_a_stranger_of_5_is_answered(mosquitto):
+    """As mosquitto_rr does: it subscribes to a topic of its own and waits there."""
+    properties = Properties(PacketTypes.PUBLISH)
+    properties.ResponseTopic, properties.CorrelationData = "mine/7", b"q7"
+    async with (
+        aiomqtt.Client("127.0.0.1", mosquitto.port, protocol=aiomqtt.ProtocolVersion.V5) as stranger,
+        MqttLink("127.0.0.1", mosquitto.port, "backend", version="5") as link,
+    ):
+        await link.wait_connected()
+        await link.subscribe(topics.ASK_ALL)
+        await stranger.subscribe("mine/7")
+        await stranger.publish(topics.ask("home", "alice"), b"?", qos=1, properties=properties)
+        (asked,) = await receive(link, 1)
+        await link.publish(topics.check_reply(asked.response_topic), b"!", correlation=asked.correlation)
+        answer = await asyncio.wait_for(anext(aiter(stranger.messages)), 10)
+    assert (answer.payload, answer.properties.CorrelationData) == (b"!", b"q7")
+
+
+@pytest.mark.parametrize("wild", ["r/+", "x" * 300, "/" * 202, "$SYS/x", "iotlm/acks/home/watch"])
+async def test_mosquitto_passes_on_what_is_no_topic_and_the_check_does_not(wild, mosquitto):
+    async with MqttLink("127.0.0.1", mosquitto.port, "backend", version="5") as link:
+        await link.wait_connected()
+        await link.subscribe(topics.ASK_ALL)
+        await link.publish(topics.ask("home", "alice"), b"?", response_topic=wild)
+        (asked,) = await receive(link, 1)
+        assert asked.response_topic == wild
+        with pytest.raises(MessageError, match="response_topic"):
+            topics.check_reply(asked.response_topic)
+
+
+async def test_a_link_of_5_publishes_no_more_at_once_than_the_broker_takes(tmp_path):
+    broker = Mosquitto(tmp_path, "max_inflight_messages 3\n")
+    try:
+        async with MqttLink("127.0.0.1", broker.port, "x", version="5") as link:
+            await link.wait_connected()
+            assert link._client._client.max_inflight_messages == 3
+            await link.subscribe("t")
+            for i in range(100):
+                await link.publish("t", str(i).encode())
+            assert [m.payload for m in await receive(link, 100)] == [str(i).encode() for i in range(100)]
+    finally:
+        broker.kill()
+
+
+async def test_a_broker_that_hangs_up_on_5_is_connected_to_by_3(caplog):
+    """Without a word, as older ones do; it takes the client 10 s to give up on the first answer."""
+    caplog.set_level("INFO", "broker.link")
+    versions = []
+
+    async def only_3(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        versions.append((await reader.readexactly(9))[8])  # level in CONNECT (MQTT 3.1.1, section 3.1.2.2)
+        if versions[-1] == 4:
+            writer.write(b"\x20\x02\x00\x00")  # CONNACK: accepted
+            await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(only_3, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with MqttLink("127.0.0.1", port, "x", version="5") as link:
+            await asyncio.wait_for(link.wait_connected(), 30)
+    assert versions == [5, 4]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"127.0.0.1:{port} takes no MQTT 5: by 3.1.1, without response topics",
+        f"connected to 127.0.0.1:{port} as x",
+    ]
+
+
+@pytest.mark.parametrize("version", ["3.1.1", "5"])
+async def test_after_the_broker_died_the_link_comes_back_with_its_subscriptions(mosquitto, version):
+    async with MqttLink("127.0.0.1", mosquitto.port, "survivor", backoff=(0.05, 0.2), version=version) as link:
         await link.wait_connected()
         await link.subscribe(topics.EVENTS_ALL)
         mosquitto.kill()
@@ -98,15 +221,16 @@ async def test_each_connection_and_each_loss_is_told_once(mosquitto, caplog):
     assert " after " in told[3]
 
 
-async def test_a_will_is_published_when_a_client_dies_and_only_then(mosquitto):
+@pytest.mark.parametrize("version", ["3.1.1", "5"])
+async def test_a_will_is_published_when_a_client_dies_and_only_then(mosquitto, version):
     will = Will(topics.status("home", "watch"), b"offline")
     async with aiomqtt.Client("127.0.0.1", mosquitto.port) as watcher:
         await watcher.subscribe(topics.STATUS_ALL)
-        async with MqttLink("127.0.0.1", mosquitto.port, "watch", will=will) as link:
+        async with MqttLink("127.0.0.1", mosquitto.port, "watch", will=will, version=version) as link:
             await link.wait_connected()
             await link.publish(will.topic, b"online", retain=True)
         await asyncio.sleep(0.3)
-        async with MqttLink("127.0.0.1", mosquitto.port, "watch", will=will) as link:
+        async with MqttLink("127.0.0.1", mosquitto.port, "watch", will=will, version=version) as link:
             await link.wait_connected()
             link._client._client.socket().shutdown(2)  # the cable is cut: no farewell
             payloads = []
@@ -176,10 +300,12 @@ def test_topic_filters(pattern, topic, expected):
     assert matches(pattern, topic) is expected
 
 
-async def test_two_clients_of_one_name_are_told_so_in_one_line_each(mosquitto, caplog):
+@pytest.mark.parametrize("version", ["3.1.1", "5"])
+async def test_two_clients_of_one_name_are_told_so_in_one_line_each(mosquitto, caplog, version):
     """They throw each other out; after three times each says who it may be, and no more."""
     caplog.set_level("INFO", "broker.link")
-    links = [MqttLink("127.0.0.1", mosquitto.port, "home.watch", backoff=(0.05, 1.5)) for _ in range(2)]
+    kind = {"backoff": (0.05, 1.5), "version": version}
+    links = [MqttLink("127.0.0.1", mosquitto.port, "home.watch", **kind) for _ in range(2)]
     word = "another client may be using the name home.watch"
 
     def told() -> list[str]:

@@ -21,6 +21,8 @@ from broker.messages import (
     Status,
     StreamInfo,
     decode_ack,
+    decode_answer,
+    decode_ask,
     decode_estimate,
     decode_event,
     decode_frame,
@@ -205,9 +207,21 @@ def test_length_is_checked_before_anything_else():
     "payload", [b"", b"[]", b"{", b"null", b'{"v":1}', b'{"v":"1","epoch":"e","seq":1}', b"[" * 9999]
 )
 def test_bad_json_is_refused(payload):
-    for decode in (decode_event, decode_estimate, decode_status, decode_ack):
+    for decode in (decode_event, decode_estimate, decode_status, decode_ack, decode_ask, decode_answer):
         with pytest.raises(MessageError):
             decode(payload)
+
+
+@pytest.mark.parametrize("change", [{"label": "\ud800"}, {"facts": {"\udfff": 1.0}}, {"trace": "x\ude00y"}])
+def test_half_a_character_is_refused(change):
+    """JSON can spell it, and nothing that encodes UTF-8 can say it again: not a database, not a page."""
+    body = json.loads(encode_json(EVENT)) | change
+    with pytest.raises(MessageError, match=next(iter(change))):
+        decode_event(json.dumps(body).encode())
+    status = json.loads(encode_json(STATUS))
+    status["streams"][0]["units"] = ["\ud800"]
+    with pytest.raises(MessageError, match="units"):
+        decode_status(json.dumps(status).encode())
 
 
 def test_a_bomb_of_small_containers_is_refused_before_it_is_built():

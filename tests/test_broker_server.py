@@ -8,9 +8,9 @@ import sys
 import aiomqtt
 import pytest
 
-from broker import server
+from broker import server, topics
 from broker.errors import ConfigError
-from broker.link import MqttLink
+from broker.link import Message, MqttLink
 from tests.conftest import free_port, need, wait_listening
 
 
@@ -65,6 +65,29 @@ async def test_retained_messages_of_others_do_not_reach_our_programs(tmp_path, c
     assert (got.topic, got.payload) == ("iotlm/acks/home/phone", b"mine")
     assert strays, "amqtt has mended it: `broker run` and the README may forget about it"
     assert not [record for record in caplog.records if record.name.startswith(("broker", "edge"))]
+
+
+async def test_the_embedded_broker_takes_no_mqtt_5_and_the_link_by_3(tmp_path, caplog):
+    caplog.set_level("INFO", "broker.link")
+    port = free_port()
+    flags = ["--port", str(port), "--directory", str(tmp_path), "--embedded"]
+    command = [sys.executable, "-m", "broker.cli", "run", *flags]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_listening(port)
+            async with MqttLink("127.0.0.1", port, "backend", version="5") as link:
+                await asyncio.wait_for(link.wait_connected(), 10)
+                await link.subscribe(topics.ASK_ALL)
+                await link.publish(topics.ask("home", "alice"), b"?", response_topic="r", correlation=b"c")
+                got = await asyncio.wait_for(anext(link.messages()), 10)
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(10)
+    assert got == Message("iotlm/ask/home/alice", b"?")
+    assert [record.getMessage() for record in caplog.records] == [
+        f"127.0.0.1:{port} takes no MQTT 5: by 3.1.1, without response topics",
+        f"connected to 127.0.0.1:{port} as backend",
+    ]
 
 
 def test_a_taken_port_is_one_line(mosquitto, tmp_path):
