@@ -1,4 +1,4 @@
-"""`backend data`: list | check | show. What each prints; what it finds is `inspect`, what it draws is `pictures`.
+"""`backend data`: list | check | show | instructions: what each prints; the work is in modules of its own.
 
 Heavy imports stand inside the commands, so that `backend --help` answers at once.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from backend.data.inspect import Holding, Report
 
-data = new_app("List the data sets, check that they are whole, draw a sample.")
+data = new_app("List the data sets, check that they are whole, draw a sample, ask questions about them.")
 
 Name = Annotated[str, typer.Argument(help="one of those that `backend data list` names")]
 Root = Annotated[
@@ -240,3 +240,35 @@ def show(
         raise ConfigError(f"--recording {recording}: {name} has none of that name; it has {names} ...")
     draw(chosen, out, at)
     typer.echo(f"{out}: {chosen.name}")
+
+
+@data.command()
+def instructions(
+    out: Annotated[Path, typer.Option(help="file of JSON lines", dir_okay=False)],
+    name: Annotated[list[str] | None, typer.Argument(help="sets; all of those that are there if none is named")] = None,
+    root: Root = None,
+    moments: Annotated[int, typer.Option(help="of each recording at most", min=1)] = 4,
+    asked: Annotated[int, typer.Option(help="questions about each moment", min=1)] = 8,
+    held_out: Annotated[bool, typer.Option("--held-out", help="in wordings that no training sees")] = False,
+    seed: Annotated[int, typer.Option(help="of what is drawn", min=0)] = 0,
+) -> None:
+    """Write questions about recordings, with facts, right answers and the programs that compute them."""
+    from rich.console import Console
+
+    from backend.data import DATASETS
+    from backend.data.inspect import dataset, is_there
+    from backend.data.questions import write_instructions
+    from broker.errors import DataError
+
+    for one in name or ():
+        dataset(one)
+    there = [one for one in DATASETS if not DATASETS[one].address or (root and is_there(one, root))]
+    if not (name or there):
+        raise DataError(f"{root}: holds none of the sets that `backend data list` names")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    console = Console(stderr=True)
+    counts = write_instructions(
+        name or there, root, out, console, moments=moments, asked=asked, held_out=held_out, seed=seed
+    )
+    for one, count in counts.items():
+        typer.echo(f"{one}: {count} questions")

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import asdict, field
 from functools import cache
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Protocol, Self, TypeVar
 
 import torch
 from pydantic import AfterValidator, Field, model_validator
@@ -164,7 +164,15 @@ def _try_once(modality: str, tokens: int, dim: int, options_json: str) -> None:
         raise ValueError(f"model.encoders.{modality} is {options}: tokens of {found[1:]}, the model takes {wanted[1:]}")
 
 
-def with_settings(config: TrainConfig, settings: Iterable[str]) -> TrainConfig:
+class _Plain(Protocol):
+    def to_json(self) -> dict[str, Any]: ...
+
+
+Settable = TypeVar("Settable", bound=_Plain)
+"""A configuration of any training."""
+
+
+def with_settings(config: Settable, settings: Iterable[str]) -> Settable:
     """The configuration with all `field=value` settings applied.
 
     Raises:
@@ -180,7 +188,7 @@ def with_settings(config: TrainConfig, settings: Iterable[str]) -> TrainConfig:
         for section in sections:
             node = _known(node, section, setting)[section]
         _known(node, name, setting)[name] = _value(text)
-    return build(TrainConfig, values, lambda problem: ConfigError(f"training configuration: {problem}"))
+    return build(type(config), values, lambda problem: ConfigError(f"training configuration: {problem}"))
 
 
 def _known(node: Any, name: str, setting: str) -> dict[str, Any]:

@@ -8,9 +8,6 @@ is at the end a model folder as Hugging Face has them. What sensors are it does 
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +17,6 @@ import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from rich.console import Console
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional as F
@@ -30,22 +26,25 @@ from backend.choices import CHECKED, Amount, Count, Positive, Share, build
 from backend.device import has_bf16
 from backend.train.config import SEEDS
 from backend.train.folder import CONFIG, agree, make_room, standing, write_json
+from backend.train.induction import look_back
 from backend.train.language_measure import line_of, measure
 from backend.train.language_text import TextBatch, batch, train_tokenizer
-from backend.train.loop import cosine, interruptible
+from backend.train.loop import cosine
 from backend.train.pictures import draw_curves
 from backend.train.progress import shown
-from backend.train.state import METRICS, STATE, forget_after
-from broker.errors import CheckpointError, ConfigError
+from backend.train.state import METRICS, STATE
+from backend.train.text_loop import State, descend, load_state, optimizer_of, run_steps
+from broker.errors import ConfigError
 
 LONGEST = 1024
 """Tokens that the model may be given at once."""
+ROPE = 1e6
+"""Base of the rotary positions: most turn so slowly that a token is found by what it is, wherever it stands."""
 REPORT = "validation.json"
 _WEIGHTS = "model.safetensors"
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 FILES = (*_TOKENIZER, "generation_config.json", REPORT)
 """What such a run writes besides what every run does."""
-_LONG_EVERY, _LONG = 8, 4  # so often, rows are so many times longer, and fewer
 
 
 @dataclass(config=CHECKED)
@@ -53,21 +52,23 @@ class TextConfig:
     """One training of a language model.
 
     `hidden`, `inner`, `layers`, `heads` are the model's; `vocabulary` tokens are made from `documents` documents. A
-    step has `rows` rows of `length` tokens, and now and then fewer and longer ones; a token that is no answer's counts
-    `context`. `bf16` is used where the processor has it: elsewhere it costs more than it saves. `measured`: questions
-    of each kind that are asked at the end.
+    step has `rows` rows of `length` tokens; a token that is no answer's counts `context`. `looks_back` begins with
+    heads that find where something was said before (`induction`), without which copying takes many times as long to
+    come. `bf16` is used where the processor has it: elsewhere it costs more than it saves. `measured`: documents that
+    are foretold at the end; twice as many questions are asked.
     """
 
     hidden: Count = 256
     inner: Count = 704
     layers: Count = 6
-    heads: Count = 8
+    heads: Count = 4
     vocabulary: Annotated[int, Field(ge=300)] = 2048
     documents: Count = 20000
-    steps: Count = 2000
-    rows: Annotated[int, Field(ge=_LONG)] = 4
-    length: Annotated[int, Field(ge=32, le=LONGEST // _LONG)] = 256
-    context: Share = 0.1
+    steps: Count = 4000
+    rows: Count = 4
+    length: Annotated[int, Field(ge=32, le=LONGEST)] = 448
+    context: Share = 0.05
+    looks_back: bool = True
     learning_rate: Positive = 2e-3
     warmup: Share = 0.05
     weight_decay: Amount = 0.05
@@ -83,21 +84,11 @@ class TextConfig:
 
 
 SIZES: dict[str, TextConfig] = {
-    "tiny": TextConfig(hidden=128, inner=224, layers=3, heads=4, learning_rate=4e-3),
-    "small": TextConfig(hidden=192, inner=480, layers=4, heads=6, learning_rate=3e-3),
+    "tiny": TextConfig(hidden=128, inner=224, layers=3, heads=2, learning_rate=4e-3),
+    "small": TextConfig(hidden=192, inner=480, layers=4, heads=3, learning_rate=3e-3),
     "medium": TextConfig(),
 }
 """0.7, 2.1 and 5.3 million parameters."""
-
-
-@dataclass(config={"arbitrary_types_allowed": True})
-class State:
-    """All that a run changes; `seconds` is the time that all steps took."""
-
-    model: LlamaForCausalLM
-    optimizer: torch.optim.AdamW
-    step: int = 0
-    seconds: float = 0.0
 
 
 def train_language(
@@ -119,14 +110,24 @@ def train_language(
         raise ConfigError(f"{out}: nothing to resume, {CONFIG} is missing; train without --resume")
     agree(config, out, lambda values: build(TextConfig, values, ConfigError))
     tokenizer = _tokenizer(config, out, console)
-    state = load_state(config, out) if (out / STATE).is_file() else new_state(config)
+    model = new_model(config)
+    state = State(model, optimizer_of(model, config.learning_rate, config.weight_decay))
+    if (out / STATE).is_file():
+        load_state(state, out)
     with shown("language", config.steps, state.step, console) as report_step:
-        done = run_steps(state, tokenizer, config, out, report_step)
+        done = run_steps(
+            state,
+            lambda now: train_step(now, model, tokenizer, config),
+            config.steps,
+            out,
+            report_step,
+            config.save_every,
+        )
     if not done:
         raise KeyboardInterrupt
-    save_model(state.model, out)
-    report = measure(state.model, tokenizer, config.seed, config.measured)
-    report["parameters"] = sum(p.numel() for p in state.model.parameters())
+    save_model(model, out)
+    report = measure(model, tokenizer, config.seed, config.measured)
+    report["parameters"] = sum(p.numel() for p in model.parameters())
     report["seconds"] = round(state.seconds, 1)
     write_json(out / REPORT, report)
     draw_curves(out / METRICS, out / "curves.png")
@@ -136,8 +137,8 @@ def train_language(
     return report
 
 
-def new_state(config: TextConfig) -> State:
-    """A fresh model, seeded, with AdamW; only matrices decay."""
+def new_model(config: TextConfig) -> LlamaForCausalLM:
+    """A fresh model, seeded. Raises ConfigError for sizes that do not fit together."""
     torch.manual_seed(config.seed)
     if config.hidden % config.heads:
         raise ConfigError(f"hidden is {config.hidden}, heads {config.heads}; hidden has to be a multiple of heads")
@@ -149,42 +150,34 @@ def new_state(config: TextConfig) -> State:
             num_hidden_layers=config.layers,
             num_attention_heads=config.heads,
             max_position_embeddings=LONGEST,
+            rope_theta=ROPE,
             tie_word_embeddings=True,
             pad_token_id=0,
             bos_token_id=1,
             eos_token_id=2,
         )
     )
-    matrices = [p for p in model.parameters() if p.dim() > 1]
-    vectors = [p for p in model.parameters() if p.dim() <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
-    return State(model, torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98)))
+    if config.looks_back:
+        look_back(model, config.seed)
+    return model
 
 
-def train_step(state: State, tokenizer: PreTrainedTokenizerFast, config: TextConfig) -> dict[str, float]:
+def train_step(
+    state: State, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, config: TextConfig
+) -> dict[str, float]:
     """One step of the optimiser; returns what metrics.jsonl records of it."""
-    rng = np.random.default_rng([config.seed, 1, state.step])
-    long = state.step % _LONG_EVERY == _LONG_EVERY - 1
-    rows, length = (config.rows // _LONG, config.length * _LONG) if long else (config.rows, config.length)
-    texts = batch(rng, tokenizer, rows, length, config.context, long=long)
+    texts = batch(
+        np.random.default_rng([config.seed, 1, state.step]), tokenizer, config.rows, config.length, config.context
+    )
     rate = cosine(config.learning_rate, config.warmup, config.steps, state.step)
-    for group in state.optimizer.param_groups:
-        group["lr"] = rate
-    state.model.train()
+    model.train()
     with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16 and has_bf16()):
-        nats_RL = token_losses(state.model, texts)
+        nats_RL = token_losses(model, texts)
     weight_RL = texts.weight[:, 1:]
     loss = (nats_RL * weight_RL).sum() / weight_RL.sum()
-    state.optimizer.zero_grad(set_to_none=True)
-    torch.autograd.backward(loss)
-    norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), config.clip)
-    state.optimizer.step()
-    state.step += 1
+    norm = descend(state, loss, rate, config.clip)
     answers = nats_RL.detach()[weight_RL == 1.0]
-    line = {"step": state.step, "loss": float(loss.detach()), "lr": rate, "grad_norm": float(norm)}
+    line = {"loss": float(loss.detach()), "lr": rate, "grad_norm": norm}
     parts = {"answers": answers, "context": nats_RL.detach()[(weight_RL > 0) & (weight_RL < 1.0)]}
     return line | {name: float(nats.mean()) for name, nats in parts.items() if len(nats)}
 
@@ -194,58 +187,6 @@ def token_losses(model: LlamaForCausalLM, texts: TextBatch) -> Tensor:
     said_RLV = model(input_ids=texts.ids, position_ids=texts.position, use_cache=False).logits
     flat = F.cross_entropy(said_RLV[:, :-1].float().flatten(0, 1), texts.ids[:, 1:].flatten(), reduction="none")
     return flat.reshape(texts.ids.shape[0], -1)
-
-
-def run_steps(
-    state: State,
-    tokenizer: PreTrainedTokenizerFast,
-    config: TextConfig,
-    out: Path,
-    report: Callable[[dict[str, float]], None],
-) -> bool:
-    """Train from `state.step` to the end; False when interrupted. Saves on the way, at the end and when interrupted."""
-    with interruptible() as interrupted, (out / METRICS).open("a") as metrics:
-        while state.step < config.steps and not interrupted():
-            began = time.monotonic()
-            line = train_step(state, tokenizer, config)
-            state.seconds += time.monotonic() - began
-            metrics.write(json.dumps({k: round(v, 6) for k, v in line.items()}) + "\n")
-            report(line)
-            if state.step % config.save_every == 0:
-                metrics.flush()
-                save_state(state, out)
-        save_state(state, out)
-        return state.step >= config.steps and not interrupted()
-
-
-def save_state(state: State, out: Path) -> None:
-    """Write what `load_state` reads, complete or not at all."""
-    tensors = {}
-    for name, parameter in state.model.named_parameters():
-        tensors[f"model.{name}"] = parameter.detach()
-        for key, value in state.optimizer.state.get(parameter, {}).items():
-            tensors[f"optimizer.{key}.{name}"] = value
-    about = {"step": str(state.step), "seconds": f"{state.seconds:.1f}"}
-    (out / f"{STATE}.part").write_bytes(save({k: v.contiguous() for k, v in tensors.items()}, about))
-    (out / f"{STATE}.part").replace(out / STATE)
-
-
-def load_state(config: TextConfig, out: Path) -> State:
-    """The state that `save_state` wrote; metrics.jsonl is cut back to its step. Raises CheckpointError if damaged."""
-    state, path = new_state(config), out / STATE
-    try:
-        with safe_open(path, "pt") as file, torch.no_grad():
-            state.step, state.seconds = int(file.metadata()["step"]), float(file.metadata()["seconds"])
-            for name, parameter in state.model.named_parameters():
-                parameter.copy_(file.get_tensor(f"model.{name}"))
-                if state.step:
-                    moments = ("step", "exp_avg", "exp_avg_sq")
-                    state.optimizer.state[parameter] = {k: file.get_tensor(f"optimizer.{k}.{name}") for k in moments}
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(f"{path}: damaged ({reason}); train anew with --overwrite") from None
-    forget_after(out / METRICS, state.step)
-    return state
 
 
 def save_model(model: LlamaForCausalLM, out: Path) -> None:

@@ -1,13 +1,14 @@
-"""How good a small language model is: how well it foretells held-out texts, copies a fact, and finds the larger of two.
+"""How good a small language model is: how well it foretells texts, and how often its answer is right to the letter.
 
-Each figure stands beside a floor: a bigram of tokens; who copies the first fact; who names what is asked of first. It
-knows the corpus and its kinds of questions, and nothing of the training.
+Each figure stands beside a floor: a bigram of tokens, and who repeats the first line. It knows the corpus and its kinds
+of questions, and nothing of the training.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,10 @@ import torch
 from torch.nn import functional as F
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from backend.data.corpus import Document, comparing, copying, document
+from backend.data.corpus import Document, documents
 from backend.train.language_text import Written, messages, pack, write
 
-_ANSWER = 64  # tokens
+_ANSWER = 128  # tokens
 _TOGETHER = 25
 _LENGTH = 1024
 _BIGRAM_DOCUMENTS = 4000
@@ -31,11 +32,10 @@ def measure(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, seed: i
     bigram = _bigram(tokenizer, seed)
     report: dict[str, Any] = {}
     for i, (name, held_out) in enumerate((("new numbers", False), ("new wordings", True))):
-        rng = np.random.default_rng([seed, _HELD_OUT, i])
-        figures = _foretold(model, tokenizer, bigram, [document(rng, held_out=held_out) for _ in range(2 * count)])
-        for kind, make in (("copy", copying), ("compare", comparing)):
-            asked = [made for made in (make(rng, held_out) for _ in range(2 * count)) if made.turns[0].kind == kind]
-            figures[kind] = exact(lambda chats: replies(model, tokenizer, chats), asked[:count])
+        made = documents(np.random.default_rng([seed, _HELD_OUT, i]), held_out=held_out)
+        figures = _foretold(model, tokenizer, bigram, list(islice(made, 2 * count)))
+        asked = list(islice(made, 4 * count))
+        figures["answers"] |= exact(lambda chats: replies(model, tokenizer, chats), asked)
         report[name] = figures
     return report
 
@@ -44,18 +44,25 @@ def line_of(figures: dict[str, Any]) -> str:
     """The figures of one kind of texts on a line, each with its floor."""
     foretold = f"perplexity {figures['perplexity']:.2f} (bigram {figures['floor']['perplexity']:.1f})"
     bits = f"{figures['bits_per_byte']:.3f} bits per byte (bigram {figures['floor']['bits_per_byte']:.2f})"
-    kinds = [
-        f"{kind} {figures[kind]['exact']:.2f} (floor {figures[kind]['floor']:.2f})" for kind in ("copy", "compare")
-    ]
-    return ", ".join([foretold, bits, f"of answers {figures['answers']['perplexity']:.3f}", *kinds])
+    answers = figures["answers"]
+    return (
+        f"{foretold}, {bits}, answers right to the letter {answers['exact']:.2f} (the first line "
+        f"{answers['floor']:.2f}, perplexity {answers['perplexity']:.3f})"
+    )
 
 
 def exact(answer: Callable[[list[list[dict[str, str]]]], list[str]], asked: list[Document]) -> dict[str, Any]:
-    """Share of first questions whose answer is right to the letter, and that of somebody who copies what is first."""
-    said = answer([messages(made, 1)[:-1] for made in asked])
-    right = [text == made.turns[0].answer for text, made in zip(said, asked, strict=True)]
-    floor = [made.turns[0].floor == made.turns[0].answer for made in asked]
-    return {"n": len(asked), "exact": float(np.mean(right)), "floor": float(np.mean(floor))}
+    """Share of last answers that are right to the letter, by kind, too, and that of who repeats the first line."""
+    said = answer([messages(made, len(made.turns))[:-1] for made in asked])
+    right = [text == made.turns[-1].answer for text, made in zip(said, asked, strict=True)]
+    floor = [made.turns[-1].floor == made.turns[-1].answer for made in asked]
+    kinds = np.array([made.turns[-1].kind for made in asked])
+    return {
+        "n": len(asked),
+        "exact": float(np.mean(right)),
+        "floor": float(np.mean(floor)),
+        "by_kind": {str(kind): round(float(np.mean(np.array(right)[kinds == kind])), 4) for kind in np.unique(kinds)},
+    }
 
 
 @torch.no_grad()
@@ -111,8 +118,8 @@ def _bigram(tokenizer: PreTrainedTokenizerFast, seed: int) -> torch.Tensor:
     """(V, V) log-probability of a token after another: counted, and mixed with how often it is found at all."""
     rng = np.random.default_rng([seed, _HELD_OUT + 1])
     pairs = torch.zeros(len(tokenizer), len(tokenizer))
-    for _ in range(_BIGRAM_DOCUMENTS):
-        ids = torch.tensor(write(document(rng), tokenizer).ids)
+    for made in islice(documents(rng), _BIGRAM_DOCUMENTS):
+        ids = torch.tensor(write(made, tokenizer).ids)
         pairs.index_put_((ids[:-1], ids[1:]), torch.ones(len(ids) - 1), accumulate=True)
     single = F.normalize(pairs.sum(0) + 1.0, p=1, dim=0)
     return ((pairs + 5.0 * single) / (pairs.sum(1, keepdim=True) + 5.0)).log()

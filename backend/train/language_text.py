@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from backend.data.corpus import Document, document
+from backend.data.corpus import Document, documents
 
 PAD, BOS, EOS, USER, ASSISTANT = "<|pad|>", "<|bos|>", "<|eos|>", "<|user|>", "<|assistant|>"
 SPECIAL = (PAD, BOS, EOS, USER, ASSISTANT)
@@ -29,7 +29,7 @@ CHAT_TEMPLATE = (
 """What a system says stands before the first question: facts do, and so do soft tokens."""
 
 
-def train_tokenizer(vocabulary: int, documents: int, seed: int) -> PreTrainedTokenizerFast:
+def train_tokenizer(vocabulary: int, count: int, seed: int) -> PreTrainedTokenizerFast:
     """Byte-level BPE over texts of the corpus. Every digit is a token of its own: numbers are copied and compared."""
     rng = np.random.default_rng([seed, 0])
     bpe = Tokenizer(models.BPE())
@@ -40,7 +40,7 @@ def train_tokenizer(vocabulary: int, documents: int, seed: int) -> PreTrainedTok
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary, special_tokens=list(SPECIAL), initial_alphabet=sorted(alphabet), show_progress=False
     )
-    made = (document(rng, long=i % 10 == 0) for i in range(documents))
+    made = islice(documents(rng), count)
     bpe.train_from_iterator(("\n".join(_texts(one)) for one in made), trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=bpe,
@@ -75,15 +75,12 @@ class Written:
 
 
 def write(made: Document, tokenizer: PreTrainedTokenizerFast) -> Written:
-    """As the chat template writes it; a plain text ends as an answer does."""
+    """As the chat template writes it; only the last answer counts, because what stands before tells no other."""
     bos, eos, user, assistant = tokenizer.convert_tokens_to_ids([BOS, EOS, USER, ASSISTANT])
-    parts = [[bos, *_encode(tokenizer, made.text)]]
-    counts = [False]
-    for turn in made.turns:
+    parts, counts = [[bos, *_encode(tokenizer, made.text)]], [False]
+    for n, turn in enumerate(made.turns, 1):
         parts += [[user, *_encode(tokenizer, turn.question), assistant], [*_encode(tokenizer, turn.answer), eos]]
-        counts += [False, True]
-    if not made.turns:
-        parts, counts = [*parts, [eos]], [*counts, False]
+        counts += [False, n == len(made.turns)]
     ids = [token for part in parts for token in part]
     return Written(ids, [count for part, count in zip(parts, counts, strict=True) for _ in part])
 
@@ -104,10 +101,11 @@ class TextBatch:
 
 
 def batch(
-    rng: np.random.Generator, tokenizer: PreTrainedTokenizerFast, rows: int, length: int, context: float, **kind: Any
+    rng: np.random.Generator, tokenizer: PreTrainedTokenizerFast, rows: int, length: int, context: float
 ) -> TextBatch:
     """Rows full of new documents. A document that is longer than a row is cut off; one that fits in no row ends it."""
-    return pack(lambda: write(document(rng, **kind), tokenizer), rows, length, context, tokenizer.pad_token_id)
+    made = documents(rng)
+    return pack(lambda: write(next(made), tokenizer), rows, length, context, tokenizer.pad_token_id)
 
 
 def pack(draw: Callable[[], Written], rows: int, length: int, context: float, pad: int) -> TextBatch:
