@@ -1,4 +1,4 @@
-"""`backend`: train | eval | info | data | serve | demo. Only typer glue; each command's body is a module of its own.
+"""`backend`: train | eval | info | data | serve | ask | demo. Only typer glue; each command's body is another module.
 
 Heavy imports stand inside the commands, so that `backend --help` answers at once.
 """
@@ -49,8 +49,11 @@ def evaluate(
     publish: Annotated[
         Path | None, typer.Option(help="--tables: folder for copies of tables, page and pictures", file_okay=False)
     ] = None,
+    dialogue: Annotated[bool, typer.Option("--dialogue", help="ask it about people it has not learned from")] = False,
 ) -> None:
-    """Measure a checkpoint on every recording under a folder; or with --tables all rows of the paper's tables."""
+    """Measure a checkpoint on every recording under a folder; with --dialogue in words; with --tables all rows of the
+    paper's tables.
+    """
     from rich.console import Console
 
     from broker.errors import ConfigError
@@ -76,22 +79,39 @@ def evaluate(
         except KeyboardInterrupt:
             raise typer.Abort(f"what is done is kept in {out}; the same command goes on") from None
         return
-    import json
-
     from backend.checkpoint import load_checkpoint
     from backend.train.examine import examine, figures, in_words, optimistic
 
+    if dialogue:
+        from backend.train.conversation import line_of, measure_dialogue
+
+        if dataset is not None:
+            raise ConfigError(
+                "--dataset: --dialogue asks about every set that the checkpoint knows; leave one of them out"
+            )
+        found = measure_dialogue(load_checkpoint(checkpoint, str(llm[0]) if llm else None), root, console)
+        _write(found, json_path)
+        typer.echo(line_of(found))
+        return
     if dataset is None:
-        raise ConfigError("eval: name --dataset and --root, to measure a checkpoint; or --tables and --out")
+        raise ConfigError(
+            "eval: name --dataset and --root, to measure a checkpoint; or --dialogue; or --tables and --out"
+        )
     report = examine(dataset, root, load_checkpoint(checkpoint, str(llm[0]) if llm else None), console)
-    if json_path:
-        json_path.parent.mkdir(parents=True, exist_ok=True)
-        json_path.write_text(json.dumps(report, indent=1) + "\n")
+    _write(report, json_path)
     for one in (report, *report.get("tasks", {}).values()):
         for line in filter(None, (figures(one), in_words(one))):
             typer.echo(f"{dataset} {line}")
     if warning := optimistic(report):
         typer.echo(f"{dataset} {warning}")
+
+
+def _write(report: dict[str, Any], path: Path | None) -> None:
+    import json
+
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(report, indent=1) + "\n")
 
 
 @app.command()
@@ -106,6 +126,43 @@ def info(
     from backend.info import show
 
     show(load_checkpoint(checkpoint, llm), Console())
+
+
+@app.command()
+def ask(
+    question: Annotated[str, typer.Argument(help='such as "What is the person doing?"')],
+    url: Annotated[str, typer.Option(help="where `backend serve` answers")] = "http://127.0.0.1:8600",
+    site: Annotated[str | None, typer.Option(help="of the group; not needed where there is only one")] = None,
+    group: Annotated[
+        str | None, typer.Option(help="whose sensors are asked; not needed where there is only one")
+    ] = None,
+    sensors: Annotated[str | None, typer.Option(help="DEVICE/STREAM,DEVICE/STREAM: answer from these alone")] = None,
+    session: Annotated[
+        str | None, typer.Option(help="a name; the next question under it may continue this one")
+    ] = None,
+    evidence: Annotated[bool, typer.Option("--evidence", help="show what the answer rests on, too")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="the answer and what it rests on as one JSON object")] = False,
+    timeout: Annotated[float, typer.Option(help="seconds that nothing may be heard", min=0.1)] = 60.0,
+) -> None:
+    """Ask a running backend what its sensors show; the answer is told as it is known."""
+    import json
+
+    from backend.ask import Asking, rests_on
+
+    named = {"site": site, "group": group, "sensors": sensors, "session": session}
+    asking = Asking(url, question, {name: value for name, value in named.items() if value}, timeout)
+    text = ""
+    for part in asking.parts():
+        text += part
+        if not as_json:
+            typer.echo(part, nl=False)
+    if as_json:
+        typer.echo(json.dumps({"answer": text, **asking.rests}, ensure_ascii=False))
+        return
+    typer.echo()
+    if evidence:
+        for line in rests_on(asking.rests):
+            typer.echo(line)
 
 
 def main() -> None:

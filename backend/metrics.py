@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _STAGE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _DELAY_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 60.0)
+_ANSWER_BUCKETS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 60.0)
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
@@ -50,6 +51,16 @@ class Metrics:
         self.delay_s = histogram(
             "iotlm_decision_delay_seconds", "From the end of a moment's windows to its commit", _DELAY_BUCKETS
         )
+        self.questions = counter(
+            "iotlm_questions_total", "Questions, by the way they came and what became of them", "way", "outcome"
+        )
+        self.first_part_s = histogram(
+            "iotlm_answer_first_part_seconds", "From a question to the first words of its answer", _STAGE_BUCKETS
+        )
+        self.answer_s = histogram("iotlm_answer_seconds", "From a question to the end of its answer", _ANSWER_BUCKETS)
+        self.answer_tokens = counter("iotlm_answer_tokens_total", "Tokens that the language model has said")
+        self.claims = counter("iotlm_answer_claims_total", "Claims of answers, by whether they held", "status")
+        self.conversations = gauge("iotlm_dialogue_sessions", "Conversations that are remembered")
         self.connected = gauge("iotlm_broker_connected", "1 while the broker can be reached")
         self.sessions = counter("iotlm_broker_sessions_total", "Connections made to the broker")
         self.pending = gauge("iotlm_pending_windows", "Windows accepted and not yet committed")

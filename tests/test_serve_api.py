@@ -17,6 +17,8 @@ from broker.memory import MemoryBroker, MemoryLink
 from tests.serving import Device, imu_frame, new_metrics, small_model
 from tests.test_serve_store import event
 
+CHAT = ["/v1/models", "/v1/models/{name:path}", "/v1/chat/completions"]
+
 
 def client(parts: Parts) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(create_app(parts)), base_url="http://backend")
@@ -59,7 +61,7 @@ async def test_events_are_replayed_from_an_offset(tmp_path: Path):
         assert nowhere.json() == {"error": "GET /nowhere: Not Found; GET / lists the paths"}
         assert written.json() == {"error": "POST /events: Method Not Allowed; GET / lists the paths"}
         assert (await http.get("/")).json() == {
-            "paths": ["/metrics", "/healthz", "/readyz", "/events", "/devices", "/dead-letters"]
+            "paths": ["/metrics", "/healthz", "/readyz", "/events", "/devices", "/dead-letters", *CHAT]
         }
 
 

@@ -22,6 +22,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from backend.choices import CHECKED, Count, Share
 from backend.model.llms import architecture, decoder, embedding, fingerprint, new_llm, read_llm, read_tokenizer
+from backend.model.told import OnlyTold
 from broker.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -151,10 +152,14 @@ class LanguageModel(nn.Module):
             residual_BNd = residual_BNd * passes_B11
         return residual_BNd
 
-    def loss(self, latents_BQd: Tensor, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> Tensor:
-        """Mean cross-entropy () per token of the answers, each after its own sensors and prompt (paper, Eq. 3)."""
-        soft_BQh = self.soft(latents_BQd)
-        first_BPh = self._before(soft_BQh)
+    def loss(
+        self, latents_BQd: Tensor | None, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]
+    ) -> Tensor:
+        """Mean cross-entropy () per token of the answers, each after its own prompt and, with latents, its own sensors
+        (paper, Eq. 3).
+        """
+        soft_BQh = None if latents_BQd is None else self.soft(latents_BQd)
+        first_BPh = self._before(soft_BQh, len(prompts))
         rows, labels = [], []
         for first_Ph, prompt, answer in zip(first_BPh, prompts, answers, strict=True):
             words = torch.tensor([*prompt, *answer], device=first_Ph.device)
@@ -175,11 +180,22 @@ class LanguageModel(nn.Module):
 
     @torch.inference_mode()
     def generate(
-        self, latents_BQd: Tensor, prompts: Sequence[Sequence[int]], most: int = 48, *, cached: bool = True
+        self,
+        latents_BQd: Tensor | None,
+        prompts: Sequence[Sequence[int]],
+        most: int = 48,
+        *,
+        cached: bool = True,
+        told: Sequence[Sequence[str]] | None = None,
     ) -> list[list[int]]:
-        """Greedy answers in tokens, at most `most` each, without the token that ends them."""
-        soft_BQh = self.soft(latents_BQd)
-        first_BPh = self._before(soft_BQh)
+        """Greedy answers in tokens, at most `most` each, without the token that ends them.
+
+        Without latents no sensor is seen. What was `told` of each, as texts, is all that its numbers may be of.
+        """
+        from transformers import LogitsProcessorList
+
+        soft_BQh = None if latents_BQd is None else self.soft(latents_BQd)
+        first_BPh = self._before(soft_BQh, len(prompts))
         rows = [
             torch.cat([first_Ph, self._embedded(torch.tensor(prompt, device=first_Ph.device))])
             for first_Ph, prompt in zip(first_BPh, prompts, strict=True)
@@ -189,6 +205,10 @@ class LanguageModel(nn.Module):
             [torch.ones(len(row), dtype=torch.long, device=row.device) for row in rows], True, padding_side="left"
         )
         end = self._end()
+        rules = LogitsProcessorList()
+        if told is not None:
+            texts = [[self.answer(text) for text in several] for several in told]
+            rules.append(OnlyTold(texts, self.words, 0))
         with self._sensed(soft_BQh):
             said_BL = cast(Any, self.llm).generate(
                 inputs_embeds=x_BLh.to(self.llm.dtype),
@@ -198,6 +218,7 @@ class LanguageModel(nn.Module):
                 use_cache=cached,
                 eos_token_id=end,
                 pad_token_id=end,
+                logits_processor=rules,
             )
         return [_until(row, end) for row in said_BL.tolist()]
 
@@ -208,16 +229,25 @@ class LanguageModel(nn.Module):
             self.tokenizer = read_tokenizer(self.config.llm)
         return self.tokenizer
 
-    def tokens(self, question: str) -> list[int]:
-        """A user's words as a prompt of the model's own kind: by its chat template, where it has one."""
+    def tokens(self, question: str, lines: str = "", before: Sequence[tuple[str, str]] = ()) -> list[int]:
+        """A user's words as a prompt of the model's own kind, by its chat template, where it has one.
+
+        `lines` are what the system says, `before` earlier questions and their answers. No text is read as a token
+        that controls the chat.
+        """
+        chat = [{"role": "system", "content": lines}] if lines else []
+        for asked, said in before:
+            chat += [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]
+        chat.append({"role": "user", "content": question})
         tokenizer = self.words
+        for turn in chat:
+            turn["content"] = harmless(turn["content"], tokenizer)
         if tokenizer.chat_template is None:
-            return list(tokenizer(f"{question}\n", add_special_tokens=False).input_ids)
-        chat = tokenizer.apply_chat_template(
-            [{"role": "user", "content": question}], add_generation_prompt=True, tokenize=False
-        )
+            text = "\n".join(turn["content"] for turn in chat)
+            return list(tokenizer(f"{text}\n", add_special_tokens=False).input_ids)
+        written = tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
         bos = tokenizer.bos_token or ""
-        return list(tokenizer(cast(str, chat).removeprefix(bos), add_special_tokens=False).input_ids)
+        return list(tokenizer(cast(str, written).removeprefix(bos), add_special_tokens=False).input_ids)
 
     def answer(self, text: str) -> list[int]:
         """The tokens of an answer, and the one that ends it."""
@@ -252,8 +282,10 @@ class LanguageModel(nn.Module):
         self.config = replace(self.config, llm="", tuning="frozen")
         return self.config
 
-    def _before(self, soft_BQh: Tensor) -> Tensor:
+    def _before(self, soft_BQh: Tensor | None, rows: int = 0) -> Tensor:
         """(B, P, h): what stands before everything: the token that begins a text, and the soft tokens if they are."""
+        if soft_BQh is None:
+            soft_BQh = self.task.new_zeros(rows, 0, self.task.shape[1])
         soft_BQh = soft_BQh if self.config.conditioning == "soft" else soft_BQh[:, :0]
         begin = self.llm.config.bos_token_id
         if begin is None:
@@ -274,7 +306,7 @@ class LanguageModel(nn.Module):
         return int(end[0] if isinstance(end, list) else end)
 
     @contextmanager
-    def _sensed(self, soft_BQh: Tensor) -> Iterator[None]:
+    def _sensed(self, soft_BQh: Tensor | None) -> Iterator[None]:
         """Gates look at these soft tokens meanwhile."""
         for gate in self.gates:
             cast(GatedAttention, gate).memory = soft_BQh
@@ -283,6 +315,14 @@ class LanguageModel(nn.Module):
         finally:
             for gate in self.gates:
                 cast(GatedAttention, gate).memory = None
+
+
+def harmless(text: str, tokenizer: PreTrainedTokenizerBase) -> str:
+    """The text with tokens that control a chat taken apart, so that it can only be data."""
+    for special in sorted(tokenizer.all_special_tokens, key=len, reverse=True):
+        while special and special in text:
+            text = text.replace(special, f"{special[0]} {special[1:]}" if len(special) > 1 else "")
+    return text
 
 
 class GatedAttention(nn.Module):

@@ -1,4 +1,4 @@
-"""What can be asked over HTTP: metrics, health, readiness, events from an offset, devices, bad frames.
+"""What can be asked over HTTP: metrics, health, readiness, events from an offset, devices, bad frames; and dialogue.
 
 It only reads. It refuses to know how anything it shows came about, and it binds to loopback unless told otherwise.
 """
@@ -15,6 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
+from backend.serve.chat import add_chat
 from backend.serve.pipeline import Pipeline
 from backend.serve.store import Store
 from broker.link import Link
@@ -93,6 +94,7 @@ def create_app(parts: Parts) -> FastAPI:
     async def dead_letters() -> list[dict[str, Any]]:
         return [asdict(letter) for letter in parts.pipeline.ingest.dead_letters] if parts.pipeline else []
 
+    add_chat(app, lambda: parts.pipeline.dialogue if parts.pipeline else None)
     return app
 
 

@@ -21,6 +21,8 @@ size = 64                       # moments; deadline_ms: longest wait for a full 
 url = "sqlite:///iotlm.db"      # keep_windows, keep_events
 [http]
 port = 8600                     # host; 0: any free port
+[dialogue]
+time_s = 20.0                   # for the language model; minutes, hours, zone, together, waiting, session_s, sessions
 [limits]
 pending = 50000                 # windows in memory; pending_bytes, devices, pending_per_device, payload ...
 """
@@ -29,6 +31,7 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -70,6 +73,33 @@ class HttpConfig(Section):
 
     host: str = "127.0.0.1"
     port: int = Field(default=8600, ge=0, le=65535)
+
+
+class DialogueConfig(Section):
+    """How questions are answered, and what keeps that bounded.
+
+    `minutes` and `hours`: how far back numbers and happenings are looked at where a question names no time; `zone`:
+    IANA name of the time zone of answers, the machine's if empty. `time_s`: what the language model has not said by
+    then is told without it. `together`: answers that it says at once; `waiting`: questions on their way, further ones
+    are refused. `session_s`, `sessions`: how long a conversation is remembered after its last question, and how many.
+    """
+
+    minutes: float = Field(default=10.0, gt=0, le=1440)
+    hours: float = Field(default=24.0, gt=0, le=24 * 366)
+    zone: str = ""
+    time_s: float = Field(default=20.0, gt=0)
+    together: int = Field(default=16, ge=1, le=256)
+    waiting: int = Field(default=64, ge=1)
+    session_s: float = Field(default=900.0, gt=0)
+    sessions: int = Field(default=1_000, ge=1)
+
+    @field_validator("zone")
+    @classmethod
+    def _zone(cls, value: str) -> str:
+        try:
+            return value and ZoneInfo(value).key
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("an IANA time zone is wanted, such as Europe/Berlin") from None
 
 
 class LimitsConfig(Section):
@@ -124,6 +154,7 @@ class ServeConfig(BaseSettings):
     batch: BatchConfig = BatchConfig()
     store: StoreConfig = StoreConfig()
     http: HttpConfig = HttpConfig()
+    dialogue: DialogueConfig = DialogueConfig()
     limits: LimitsConfig = LimitsConfig()
 
     @field_validator("site")

@@ -2,32 +2,42 @@
 
 Everything that computes or waits for the disk runs in one worker thread, so the event loop, and with it the MQTT
 keep-alive, is never held up. A frame is acknowledged when the commit that contains it is durable, and not before.
-The pipeline refuses to know how any stage does its work.
+Questions are answered beside all that, in threads of their own. The pipeline refuses to know how any stage does its
+work.
 """
 
 import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import OperationalError
 
+from backend.answer import Answer
 from backend.metrics import Metrics
+from backend.model.history import Context
 from backend.serve.align import HOP_NS, Aligner, Closed, Grouping
+from backend.serve.answers import Answers
 from backend.serve.batcher import Batcher
 from backend.serve.config import ServeConfig
+from backend.serve.dialogue import Dialogue
 from backend.serve.engine import Engine, Model
 from backend.serve.ingest import Ingest, Sender, Verdict
 from backend.serve.notices import Notices
+from backend.serve.situations import Situations
 from backend.serve.store import Commit, Store
 from broker import topics
 from broker.errors import ConfigError, LinkDown, MessageError
 from broker.link import Link, Message
 from broker.messages import Ack, Estimate, Event, decode_status, encode_json
 from broker.modalities import MODALITIES
+
+if TYPE_CHECKING:
+    from backend.model.talk import Talk
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +61,7 @@ class Pipeline:
         model: encodes and decides.
         store: holds everything that outlives the process.
         metrics: counts.
+        talk: the language model that answers questions, started and closed by the caller; None: facts alone answer.
         clock: monotonic seconds.
         now: UTC nanoseconds.
     """
@@ -63,6 +74,7 @@ class Pipeline:
         store: Store,
         metrics: Metrics,
         *,
+        talk: "Talk | None" = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -86,8 +98,18 @@ class Pipeline:
         )
         self.batcher: Batcher[Closed] = Batcher(config.batch.size, config.batch.deadline_ms / 1e3, clock)
         self.engine = Engine(
-            model, snapshot.groups, metrics, hop_ns=HOP_NS, update_s=config.update_s, tasks_of=_tasks_of(config, model)
+            model,
+            snapshot.groups,
+            metrics,
+            hop_ns=HOP_NS,
+            update_s=config.update_s,
+            tasks_of=_tasks_of(config, model),
+            busy=talk.way if talk else None,
+            clock=clock,
         )
+        self._model = model
+        self.dialogue = self._dialogue(talk)
+        self._answers = Answers(link, self.dialogue, now)
         self._again: set[Sender] = set()  # senders to whom their watermark is to be told again
         self._speaking = asyncio.Lock()  # events leave in the order of their offsets
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="engine")
@@ -97,11 +119,44 @@ class Pipeline:
         site = self._config.site
         try:
             async with self._link as link, asyncio.TaskGroup() as tasks:
-                await link.subscribe(topics.STATUS_ALL.replace("+", site, 1), topics.FRAMES_ALL.replace("+", site, 1))
-                for stage in (self._receive(), self._tick(), self._work(), self._catch_up()):
+                everything = (topics.STATUS_ALL, topics.FRAMES_ALL, topics.ASK_ALL)
+                await link.subscribe(*(each.replace("+", site, 1) for each in everything))
+                for stage in (self._receive(), self._tick(), self._work(), self._catch_up(), self._answers.run()):
                     tasks.create_task(stage)
         finally:
             self._worker.shutdown(wait=True)
+            self.dialogue.close()
+
+    def _dialogue(self, talk: "Talk | None") -> Dialogue:
+        about = self._config.dialogue
+        situations = Situations(
+            self._store,
+            self.engine,
+            self._model.tasks,
+            minutes=about.minutes,
+            hours=about.hours,
+            hop_ns=HOP_NS,
+            zone=about.zone,
+            clock=self._clock,
+            now=self._now,
+        )
+        return Dialogue(
+            situations,
+            talk,
+            self._decide,
+            self._model.digest,
+            self._metrics,
+            time_s=about.time_s,
+            waiting=about.waiting,
+            session_s=about.session_s,
+            sessions=about.sessions,
+            clock=self._clock,
+        )
+
+    async def _decide(self, context: Context) -> Mapping[str, Answer]:
+        """What the model says of a context that somebody has chosen."""
+        loop = asyncio.get_running_loop()
+        return (await loop.run_in_executor(self._worker, self._model.decide, [context]))[0]
 
     async def _receive(self) -> None:
         count = 0
@@ -132,6 +187,8 @@ class Pipeline:
                 self.batcher.put(self.aligner.add(accepted))
             elif verdict is Verdict.COMMITTED and sender is not None:
                 self._again.add(sender)
+        elif isinstance(topic, topics.AskTopic):
+            self._answers.take(topic, message)
 
     async def _tick(self) -> None:
         """What happens because time passes. Only time in which messages can arrive counts."""
@@ -173,6 +230,7 @@ class Pipeline:
             groups=outcome.groups,
             marks={sender: mark for sender, (_, mark) in settled.items()},
             forgotten=forgotten,
+            measured=outcome.measured,
         )
         async with self._speaking:
             events = await self._commit(commit)

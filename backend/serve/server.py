@@ -6,6 +6,7 @@ broker. SIGINT and SIGTERM end everything; nothing is lost by SIGKILL either, it
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -20,11 +21,15 @@ from backend.serve.api import Parts, create_app
 from backend.serve.config import ServeConfig
 from backend.serve.pipeline import Pipeline
 from backend.serve.store import Store
-from broker.errors import ConfigError
+from broker.errors import CheckpointError, ConfigError
 from broker.link import MqttLink
 
 if TYPE_CHECKING:
     from backend.model.sensorlm import Predictor
+    from backend.model.talk import Talk
+
+
+log = logging.getLogger(__name__)
 
 
 class _Api(uvicorn.Server):
@@ -59,6 +64,22 @@ async def _serve(
     config: ServeConfig, parts: Parts, metrics: Metrics, url: str, announce: Callable[[str], None]
 ) -> None:
     model = await asyncio.to_thread(_load_model, config)
+    with contextlib.ExitStack() as stack:
+        talk = await asyncio.to_thread(_load_talk, model, config)
+        if talk is not None:
+            stack.enter_context(talk)
+        await _run(config, parts, metrics, model, talk, url, announce)
+
+
+async def _run(
+    config: ServeConfig,
+    parts: Parts,
+    metrics: Metrics,
+    model: "Predictor",
+    talk: "Talk | None",
+    url: str,
+    announce: Callable[[str], None],
+) -> None:
     b = config.broker
     link = MqttLink(
         b.host,
@@ -71,10 +92,11 @@ async def _serve(
         key=b.key,
         keepalive=b.keepalive,
         limit=config.limits.payload,
+        version="5",  # for response topics
     )
-    pipeline = Pipeline(config, link, model, parts.store, metrics)
+    pipeline = Pipeline(config, link, model, parts.store, metrics, talk=talk)
     parts.link, parts.pipeline = link, pipeline
-    announce(f"{url} answers /metrics /readyz /events")
+    announce(f"{url} answers /metrics /readyz /events /v1/chat/completions")
     announce(f"model {model.digest[:12]} is loaded, the broker is looked for at {b.host}:{b.port}")
     telling = asyncio.create_task(_tell(link, announce, f"takes frames from {b.host}:{b.port}, site {config.site}"))
     try:
@@ -129,6 +151,19 @@ def _load_model(config: ServeConfig) -> "Predictor":
         reason = str(error).splitlines()[0]
         raise ConfigError(f"device {config.device!r}: {reason}; --device cpu works everywhere") from None
     return Predictor(load_checkpoint(config.checkpoint, config.llm), config.device)
+
+
+def _load_talk(model: "Predictor", config: ServeConfig) -> "Talk | None":
+    """What answers in words; None where the checkpoint has no words."""
+    if model.model.language is None:
+        return None
+    from backend.model.talk import Talk
+
+    try:
+        return Talk(model, config.dialogue.together)
+    except CheckpointError as error:  # events need no tokenizer
+        log.warning("questions are answered by facts alone: %s", error)
+        return None
 
 
 def _registry() -> CollectorRegistry:

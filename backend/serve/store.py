@@ -5,8 +5,8 @@ offsets without holes. Publication to live subscribers is at most once: the curs
 transaction of its own, before an event is handed to the wire; whoever needs every event reads from an offset.
 SQLite (write-ahead log, full synchronisation) by default, PostgreSQL by URL. One process writes: a second one is
 refused, because both would number the same events. On PostgreSQL all is written over the session that holds the lock;
-where that was cut off, nothing is written before it is claimed again. The module refuses to know what an event means or
-what a state contains.
+where that was cut off, nothing is written before it is claimed again. What answers follow from is committed with it, by
+`past`. The module refuses to know what an event means or what a state contains.
 """
 
 import json
@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
+from backend.serve import past
 from backend.serve.align import GroupKey
 from backend.serve.ingest import Mark, Receipt, Sender
 from broker.errors import ConfigError
@@ -140,6 +141,7 @@ class Commit:
     marks: Mapping[Sender, Mark] = field(default_factory=dict)
     forgotten: Sequence[Sender] = ()
     decisions: Sequence[Ruling] = ()
+    measured: Sequence[past.Measured] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,9 @@ class Store:
                 self._lock_file()
             with self._writing() as db:
                 _TABLES.create_all(db)
+                past.TABLES.create_all(db)
                 self._take_stock(db)
+                past.remember(db, self._insert, EVENTS)
         except ConfigError:
             self.close()
             raise
@@ -290,6 +294,7 @@ class Store:
                 self._put_groups(db, commit.groups)
                 self._put_marks(db, commit.marks, commit.forgotten)
                 events = self._put_events(db, commit.events)
+                past.put(db, self._insert, commit.measured, events)
                 publish = publish and self.unpublished == 0 and bool(events)
                 if publish:
                     self._move_cursor(db, events[-1].offset)
@@ -317,6 +322,16 @@ class Store:
         query = sa.select(EVENTS.c.body).where(EVENTS.c.offset > after).order_by(EVENTS.c.offset).limit(limit)
         with self._engine.connect() as db:
             return [decode_event(body) for body in db.scalars(query)]
+
+    def readings(self, key: GroupKey, after: int, until: int, most: int) -> list[past.Measured]:
+        """Facts of a group's windows, in order of time; see `past.readings`."""
+        with self._engine.connect() as db:
+            return past.readings(db, key, after, until, most)
+
+    def episodes(self, key: GroupKey, since: int, most: int) -> list[past.Episode]:
+        """What was told of a group and had not ended before a time; see `past.episodes`."""
+        with self._engine.connect() as db:
+            return past.episodes(db, key, since, most)
 
     def check(self) -> None:
         """Prove that the store can be written; raises SQLAlchemyError otherwise."""
@@ -414,6 +429,7 @@ class Store:
             for table in (WINDOWS, DECISIONS, GAPS):
                 newest = db.scalar(sa.select(sa.func.max(table.c.row))) or 0
                 db.execute(table.delete().where(table.c.row <= newest - self._keep_windows))
+            past.prune(db, self._keep_windows, self._keep_events)
             oldest = min(self._next - self._keep_events, self._cursor)
             db.execute(EVENTS.delete().where(EVENTS.c.offset < oldest))
         self._unpruned = 0

@@ -203,6 +203,30 @@ def language_model(
         raise typer.Abort(str(stop) or kept(out, overwrite=overwrite)) from None
 
 
+@train.command("talk")
+def talk_to(
+    start: Annotated[Path, typer.Option(help="folder of a checkpoint, after stage 2", exists=True, file_okay=False)],
+    out: Annotated[Path, typer.Option(help="folder of the run", file_okay=False)],
+    data: Data = None,
+    llm: Annotated[str | None, typer.Option(help="a language model in place of the checkpoint's own")] = None,
+    settings: Settings = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Stage 3: the language model learns to answer questions about what sensors show, from tokens and facts."""
+    from rich.console import Console
+
+    from backend.train.config import with_settings
+    from backend.train.folder import kept
+    from backend.train.talk import TalkConfig, talk
+
+    config = with_settings(TalkConfig(str(start)), settings or [])
+    try:
+        talk(config, data, out, Console(), llm=llm, resume=resume, overwrite=overwrite)
+    except KeyboardInterrupt as stop:
+        raise typer.Abort(str(stop) or kept(out, overwrite=overwrite)) from None
+
+
 @train.command()
 def adapt(
     dataset: Annotated[

@@ -1,0 +1,328 @@
+"""Stage 3: the language model learns to answer questions about what the sensors show, from tokens and facts.
+
+Encoders, adapter and heads stay as they are, to the byte, so events and estimates do. Questions are asked of recordings
+of the people that the checkpoint learned from, and of imagined situations; only the tokens of answers count. What the
+language model adds to the tasks' vectors is held to what it added before. Latents are computed once: a step is of text
+alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pydantic.dataclasses
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from rich.console import Console
+from torch import Tensor
+
+from backend.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from backend.choices import CHECKED, Amount, Count, Positive, Share, build
+from backend.data import DATASETS
+from backend.data.aloud import counted, read_aloud
+from backend.data.corpus import documents
+from backend.data.observed import Observed
+from backend.data.recording import Recording, Sequence, sequence
+from backend.dialogue.items import Item, draw
+from backend.model.history import Context, History
+from backend.model.language import LanguageConfig, LanguageModel
+from backend.model.sensorlm import Predictor, collate
+from backend.tasks import Classification
+from backend.train.config import SEEDS
+from backend.train.folder import CONFIG, agree, make_room, standing
+from backend.train.loop import cosine
+from backend.train.pictures import draw_curves
+from backend.train.progress import shown
+from backend.train.state import METRICS, STATE
+from backend.train.text_loop import State, descend, load_state, optimizer_of, run_steps
+from broker.errors import CheckpointError, ConfigError, DataError
+
+LABELS = ("label", "caption")
+"""Kinds whose answer no line holds: the sensors' tokens do."""
+Floats = NDArray[np.floating]
+
+
+@pydantic.dataclasses.dataclass(config=CHECKED)
+class TalkConfig:
+    """One training.
+
+    `start`: a checkpoint with a language model. Of each data set that it learned from at most `recordings` are asked
+    about (`simulated`: of a simulated one), at `moments` moments each, `asked` questions a moment, `labels` of them
+    about what is decided now. A step has `items` of these and `texts` imagined ones; `blind` of those about labels are
+    answered from tokens alone. `noise` is added to latents, in their standard deviations. `keep` weighs what is added
+    to the tasks' vectors.
+    """
+
+    start: str
+    recordings: Count = 160
+    simulated: Count = 16
+    moments: Count = 8
+    asked: Count = 4
+    labels: Share = 0.6
+    blind: Share = 0.5
+    noise: Amount = 0.05
+    steps: Count = 1500
+    items: Count = 8
+    texts: Count = 6
+    keep: Amount = 1.0
+    learning_rate: Positive = 5e-4
+    warmup: Share = 0.05
+    weight_decay: Amount = 0.05
+    clip: Positive = 1.0
+    seed: Annotated[int, Field(ge=0, lt=SEEDS)] = 0
+    save_every: Count = 100
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for a JSON file."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question about a moment: its place in `Gathered`, and the item."""
+
+    moment: int
+    item: Item
+
+
+@dataclass
+class Gathered:
+    """Moments of people who may be learned from: latents (M, Q, d), task vectors (M, N, d), what was added to these."""
+
+    latents: Tensor
+    vectors: Tensor
+    added: Tensor
+    asked: list[Asked]
+
+
+def talk(
+    config: TalkConfig,
+    data: Path | None,
+    out: Path,
+    console: Console,
+    *,
+    llm: str | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> Checkpoint:
+    """Train into the folder `out`. `llm`: a language model in place of the checkpoint's own.
+
+    Raises:
+        ConfigError: there is a run in `out` and neither is set, or none to resume, or one of other settings.
+        CheckpointError: there is no language model, or what is to be resumed is damaged.
+        DataError: a set that the checkpoint learned from is not there.
+    """
+    there = standing(out, resume, overwrite)
+    start = load_checkpoint(config.start)
+    if start.model.language is None and llm is None:
+        raise CheckpointError(f"{config.start}: has no language model; name one by --llm, or train stage 2 on it first")
+    if resume and not (out / CONFIG).is_file():
+        raise ConfigError(f"{out}: nothing to resume, {CONFIG} is missing; train without --resume")
+    torch.manual_seed(config.seed)
+    gathered = gather(config, start, data, console)
+    if not resume:
+        make_room(out, there)
+    agree(config, out, lambda values: build(TalkConfig, values, ConfigError))
+    language = _language(start, llm)
+    state = State(language, optimizer_of(language, config.learning_rate, config.weight_decay))
+    if (out / STATE).is_file():
+        load_state(state, out)
+    with shown("talk", config.steps, state.step, console) as report:
+        step = lambda now: train_step(now, language, gathered, config)  # noqa: E731
+        if not run_steps(state, step, config.steps, out, report, config.save_every):
+            raise KeyboardInterrupt
+    checkpoint = _settled(start, language, config, state.seconds)
+    save_checkpoint(checkpoint, out)
+    draw_curves(out / METRICS, out / "curves.png")
+    return checkpoint
+
+
+def _language(start: Checkpoint, llm: str | None) -> LanguageModel:
+    """The language model that learns, whole where the checkpoint keeps it."""
+    config, own = start.model.config, start.model.language
+    if llm is not None:
+        from backend.model.language import resolved
+
+        about = resolved(LanguageConfig(llm, tuning="full", kept=True))
+        language = LanguageModel(about, config.dim, len(config.tasks), begin=True)
+        language.tokenizer = language.words
+        return language
+    assert own is not None
+    own.requires_grad_(True)
+    if not own.config.kept:
+        own.llm.requires_grad_(False)
+        for name, weight in own.llm.named_parameters():
+            weight.requires_grad_("lora_" in name)
+    return own
+
+
+def _settled(start: Checkpoint, language: LanguageModel, config: TalkConfig, seconds: float) -> Checkpoint:
+    model = start.model
+    model.language = language.eval()
+    model.config = replace(model.config, language=language.config)
+    model.settle()
+    record = {**start.record, "talk": {**config.to_json(), "seconds": round(seconds, 1)}}
+    record["parameters"] = sum(p.numel() for name, p in model.named_parameters() if not name.startswith("unimodal."))
+    return Checkpoint(model, start.temperatures, start.thresholds, record)
+
+
+def gather(config: TalkConfig, start: Checkpoint, data: Path | None, console: Console) -> Gathered:
+    """Moments of the people that the checkpoint learned from, and questions about them."""
+    predictor = Predictor(start)
+    contexts: list[Context] = []
+    asked: list[Asked] = []
+    rng = np.random.default_rng([config.seed, 90])
+    for name, roles in start.record.get("people", {}).items():
+        row = DATASETS.get(name)
+        if row is None:
+            continue
+        every = read_aloud(name, row.read, data, console)
+        found = [one for one in every if one.person in {*roles["train"]}]
+        most = config.recordings if row.unseen is None else config.simulated
+        chosen = [found[i] for i in sorted(rng.permutation(len(found))[:most])]
+        with counted(f"{name}, asked about,", len(chosen), console) as done:
+            for recording in chosen:
+                for context, items in moments_of(recording, predictor, config, rng):
+                    asked += [Asked(len(contexts), item) for item in items]
+                    contexts.append(context)
+                done()
+    if not asked:
+        raise DataError("no moment can be asked about: the checkpoint's record names no set that is there")
+    latents, vectors, added = [], [], []
+    with torch.inference_mode():
+        for first in range(0, len(contexts), 64):
+            batch = collate(contexts[first : first + 64], predictor.config)
+            fused = start.model.adapter(batch)
+            index = list(range(len(predictor.config.tasks)))
+            own = start.model.language
+            latents.append(fused.latents.half())
+            vectors.append(fused.task.half())
+            added.append(
+                (torch.zeros_like(fused.task) if own is None else own(fused.latents, fused.task, index)).half()
+            )
+    return Gathered(torch.cat(latents).clone(), torch.cat(vectors).clone(), torch.cat(added).clone(), asked)
+
+
+def moments_of(
+    recording: Recording, predictor: Predictor, config: TalkConfig, rng: np.random.Generator
+) -> Iterator[tuple[Context, list[Item]]]:
+    """Some moments of a recording, evenly over its labels, with questions about each."""
+    one = sequence(recording, int(rng.integers(1_000_000_000)))
+    if one is None:
+        return
+    senses = set(predictor.encoders)
+    one = replace(one, series=tuple(s for s in one.series if s.modality in senses))
+    if not one.series:
+        return
+    observed, labels = Observed(one), labels_of(predictor)
+    for i in sorted(_slots(one, labels, config.moments, rng)):
+        situation = observed.at(i, labels)
+        items = []
+        for _ in range(config.asked):
+            kind = LABELS[int(rng.random() < 0.15)] if rng.random() < config.labels else None
+            item = draw(situation, rng, kind=kind)
+            if item is not None and item.known:
+                items.append(item)
+        if items:
+            yield context_at(one, i, predictor), items
+
+
+def labels_of(predictor: Predictor) -> dict[str, dict[str, str]]:
+    """By task, the labels that a model can tell, in words."""
+    return {name: dict(task.words) for name, task in predictor.tasks.items() if isinstance(task, Classification)}
+
+
+def context_at(one: Sequence, i: int, predictor: Predictor) -> Context:
+    """What a decision about slot i may see."""
+    history = History(predictor.slots)
+    for back in range(max(0, i - predictor.slots), i + 1):
+        slot = one.slot + back
+        windows = [s.window(back, slot, one.hop_ns) for s in one.series if s.present[back]]
+        if windows:
+            history.add(predictor.encode_windows(windows))
+    return history.at(one.slot + i)
+
+
+def _slots(one: Sequence, labels: Mapping[str, Any], count: int, rng: np.random.Generator) -> set[int]:
+    """Slots in which a window is there, each label as often as another where there are enough."""
+    there = np.flatnonzero(np.any([s.present for s in one.series], axis=0))
+    told = [one.majority(task)[there] for task in labels if task in one.targets]
+    if not len(there):
+        return set()
+    if not told:
+        return set(rng.permutation(there)[:count].tolist())
+    found: set[int] = set()
+    order = rng.permutation(len(there))
+    groups = [there[order][said[order] == label] for said in told for label in np.unique(said) if label >= 0]
+    for turn in range(count):
+        for group in groups:
+            if turn < len(group) and len(found) < count:
+                found.add(int(group[turn]))
+    return found
+
+
+def train_step(state: State, language: LanguageModel, gathered: Gathered, config: TalkConfig) -> dict[str, float]:
+    """One step of the optimiser; returns what metrics.jsonl records of it."""
+    rng = np.random.default_rng([config.seed, 91, state.step])
+    torch.manual_seed(int(rng.integers(2**31)))
+    language.train()
+    losses = {"seen": _seen(language, gathered, config, rng), "read": _read(language, config, rng)}
+    if config.keep:
+        losses["kept"] = _kept(language, gathered, rng) * config.keep
+    loss = torch.stack(list(losses.values())).sum()
+    rate = cosine(config.learning_rate, config.warmup, config.steps, state.step)
+    norm = descend(state, loss, rate, config.clip)
+    return {
+        "loss": float(loss.detach()),
+        "lr": rate,
+        "grad_norm": norm,
+        **{k: float(v.detach()) for k, v in losses.items()},
+    }
+
+
+def _seen(language: LanguageModel, gathered: Gathered, config: TalkConfig, rng: np.random.Generator) -> Tensor:
+    """Answers about moments: from tokens and lines, or, of labels, from tokens alone."""
+    chosen = [gathered.asked[i] for i in rng.integers(len(gathered.asked), size=config.items)]
+    latents_BQd = gathered.latents[torch.tensor([one.moment for one in chosen])].float()
+    latents_BQd = latents_BQd + config.noise * latents_BQd.std() * torch.randn_like(latents_BQd)
+    prompts, answers = [], []
+    for one in chosen:
+        blind = one.item.kind in LABELS and rng.random() < config.blind
+        prompts.append(prompt_of(language, one.item, "" if blind else one.item.lines))
+        said = one.item.answer.partition(":")[0] + "." if blind else one.item.answer
+        answers.append(language.answer(said))
+    return language.loss(latents_BQd, prompts, answers)
+
+
+def _read(language: LanguageModel, config: TalkConfig, rng: np.random.Generator) -> Tensor:
+    """Answers about situations that nobody has seen: from lines alone."""
+    made = list(islice(documents(rng), config.texts))
+    prompts = [
+        language.tokens(one.turns[-1].question, one.text, [(t.question, t.answer) for t in one.turns[:-1]])
+        for one in made
+    ]
+    return language.loss(None, prompts, [language.answer(one.turns[-1].answer) for one in made])
+
+
+def _kept(language: LanguageModel, gathered: Gathered, rng: np.random.Generator) -> Tensor:
+    """How far what is added to the tasks' vectors is from what was: a share of its own size."""
+    chosen = torch.from_numpy(rng.integers(len(gathered.latents), size=16))
+    bypass, language.config = language.config, replace(language.config, bypass=0.0)
+    now = language(
+        gathered.latents[chosen].float(), gathered.vectors[chosen].float(), list(range(gathered.added.shape[1]))
+    )
+    language.config = bypass
+    before = gathered.added[chosen].float()
+    gap: Tensor = (now - before).square().mean() / before.square().mean().clamp_min(1e-6)
+    return gap
+
+
+def prompt_of(language: LanguageModel, item: Item, lines: str) -> list[int]:
+    """What the language model reads before it answers."""
+    return language.tokens(item.question, lines, [(turn.question, turn.answer) for turn in item.before])
