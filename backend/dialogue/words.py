@@ -130,7 +130,6 @@ NEVER_TOLD = (
 NEVER_THERE = ("barometer", "magnetometer", "compass", "radar", "hygrometer", "pedometer", "heart monitor")
 """Sensors that people ask for, and no modality is of."""
 MEAN, LARGEST, SMALLEST, NEWEST = "mean", "largest", "smallest", "newest"
-STATISTICS = (MEAN, LARGEST, SMALLEST, NEWEST)
 STAT_WORDS = {
     MEAN: ("mean", "average", "on average", "averaged", "typical", "typically"),
     LARGEST: (
