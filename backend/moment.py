@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.facts import facts
+from edge.stream import Stream, Window
+
 
 @dataclass(frozen=True)
 class StreamWindow:
@@ -54,3 +57,11 @@ class Moment:
     slot: int
     t0: int
     windows: tuple[StreamWindow, ...]
+
+
+def facts_of(window: StreamWindow) -> dict[str, float]:
+    """What a device would have told of the window's samples; nothing of tokens."""
+    if window.values is None:
+        return {}
+    stream = Stream(window.stream, window.modality, window.placement, window.rate)
+    return facts(Window(stream, window.t0, window.rate, window.values, window.quality))

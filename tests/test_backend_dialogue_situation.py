@@ -1,7 +1,6 @@
 """What is known: values within spans, happenings cut to them, names that tell sensors apart, and plain JSON."""
 
 import json
-from dataclasses import dataclass, field
 from itertools import pairwise
 
 import pytest
@@ -45,15 +44,7 @@ def test_a_sensor_tells_what_any_of_its_windows_tells_in_the_order_of_the_table(
 
 
 def test_what_somebody_has_sorted_is_not_sorted_again():
-    @dataclass(frozen=True)
-    class Sorted(Situation):
-        index: dict = field(default_factory=dict)
-
-        @property
-        def _by_fact(self):
-            return self.index
-
-    known = Sorted({"w/imu": IMU}, (), 30, index={(IMU, "imu.rms"): [(1, 0.5), (4, 0.7)]})
+    known = Situation({"w/imu": IMU}, (), 30, index={(IMU, "imu.rms"): [(1, 0.5), (4, 0.7)]})
     assert known.facts_of(IMU) == ["imu.rms"] and known.facts_of(GPS) == []
     assert known.values(IMU, "imu.rms", (2, 9)) == [(4, 0.7)] and known.values(IMU, "imu.tilt") == []
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from backend.data.instructions import CANNOT_TELL, CHOOSE, PARAPHRASES, instruction
+from backend.data.instructions import CANNOT_TELL, PARAPHRASES, instruction
+from backend.dialogue.wordings import CHOOSE
 from backend.tasks import TASKS, Classification, Regression
 from backend.tasks.activity import ACTIONS, ACTIVITY
 from backend.tasks.depth import DEPTH

@@ -77,7 +77,7 @@ def test_zero_gates_leave_the_language_model_as_it_was_bit_for_bit(folders, kind
     words = torch.arange(40).reshape(2, 20)
     with torch.no_grad():
         alone = language.llm(words).logits
-        with language._sensed(torch.randn(2, 6, language.llm.config.hidden_size)):
+        with language.sensed(torch.randn(2, 6, language.llm.config.hidden_size)):
             gated = language.llm(words).logits
             language.gates[0].gate.add_(0.5)
             opened = language.llm(words).logits

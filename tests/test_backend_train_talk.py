@@ -71,10 +71,10 @@ def test_a_resumed_run_is_the_uninterrupted_one(stages, data, tmp_path, monkeypa
     told(stages, "kept", data, tmp_path / "whole")
     step = talk.__globals__["train_step"]
 
-    def stop(state, *rest):
+    def stop(state, **rest):
         if state.step == 2:
             os.kill(os.getpid(), signal.SIGINT)
-        return step(state, *rest)
+        return step(state, **rest)
 
     monkeypatch.setitem(talk.__globals__, "train_step", stop)
     with pytest.raises(KeyboardInterrupt):

@@ -6,20 +6,20 @@ of models.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
-from backend.data.recording import Sequence, Series
+from backend.data.recording import Recording, Sequence, Series, sequence
 from backend.dialogue.programs import none_label
 from backend.dialogue.situation import Happening, Reading, Situation, named
 from backend.dialogue.words import Sensor
+from backend.moment import facts_of
 from backend.tasks import TASKS, Classification
-from broker.modalities import MODALITIES, READABLE
-from edge.facts import facts
-from edge.stream import Stream, Window
+from broker.modalities import MODALITIES
 
 LOOKS_BACK_S = 60
 """Seconds before a moment of which windows are known."""
@@ -58,6 +58,11 @@ class Observed:
                 if label is not None and label != none_label(name):
                     found.append(Happening(name, label, self._time(int(low)), self._time(int(high))))
         return tuple(sorted(found, key=lambda one: (one.began, one.ended)))
+
+    @property
+    def there(self) -> NDArray[np.int64]:
+        """The slots in which a stream has a window."""
+        return np.flatnonzero(np.any([one.present for one in self._series], axis=0))
 
     def _time(self, i: int) -> int:
         return (self.sequence.slot + i) * self.sequence.hop_ns
@@ -102,14 +107,12 @@ class Observed:
     def _told(self, series: Series, slot: int) -> Mapping[str, float]:
         if (series.key, slot) not in self._facts:
             seen = series.window(slot, self.sequence.slot + slot, self.sequence.hop_ns)
-            assert seen.values is not None
-            row = READABLE[series.modality]
-            size = (
-                seen.values.shape[row.axes.index("height") : row.axes.index("height") + 2]
-                if "height" in row.axes
-                else ()
-            )
-            stream = Stream(series.name, series.modality, series.placement, series.rate, size=size or (0, 0))
-            window = Window(stream, seen.t0, series.rate, seen.values, seen.quality)
-            self._facts[series.key, slot] = facts(window)
+            self._facts[series.key, slot] = facts_of(seen)
         return self._facts[series.key, slot]
+
+
+def observe(recording: Recording, senses: Collection[str], shift_ns: int = 0) -> Observed | None:
+    """A recording as these senses see it, on the grid of event time; None where they see no whole window."""
+    one = sequence(recording, shift_ns)
+    series = tuple(s for s in one.series if s.modality in senses) if one is not None else ()
+    return Observed(replace(one, series=series)) if one is not None and series else None

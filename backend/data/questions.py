@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,10 @@ from rich.console import Console
 
 from backend.data import DATASETS
 from backend.data.aloud import counted, read_aloud
-from backend.data.observed import Observed
-from backend.data.recording import Recording, sequence
+from backend.data.observed import observe
+from backend.data.recording import Recording
 from backend.dialogue.items import draw
-from backend.dialogue.programs import program_from
-from backend.dialogue.situation import from_json, to_json
+from backend.dialogue.situation import to_json
 from backend.tasks import TASKS, Classification
 from broker.modalities import MODALITIES
 
@@ -62,14 +60,10 @@ def lines_of(
     recording: Recording, rng: np.random.Generator, moments: int, asked: int, held_out: bool
 ) -> Iterator[dict[str, Any]]:
     """Some moments of a recording, evenly spread, each with its situation and items."""
-    one = sequence(recording)
-    if one is None:
+    observed, labels = observe(recording, MODALITIES), labels_of_set(recording.dataset)
+    if observed is None:
         return
-    one = replace(one, series=tuple(s for s in one.series if s.modality in MODALITIES))
-    there = np.flatnonzero(np.any([s.present for s in one.series], axis=0)) if one.series else np.zeros(0, int)
-    if not len(there):
-        return
-    observed, labels = Observed(one), labels_of_set(recording.dataset)
+    one, there = observed.sequence, observed.there
     for i in np.unique(there[np.linspace(0, len(there) - 1, min(moments, len(there))).astype(int)]):
         situation = observed.at(int(i), labels)
         items = [item for _ in range(asked) if (item := draw(situation, rng, held_out=held_out)) is not None]
@@ -85,14 +79,4 @@ def labels_of_set(name: str) -> dict[str, dict[str, str]]:
         whole = TASKS[task]
         if isinstance(whole, Classification):
             found[task] = dict(whole.only(outputs).words if outputs else whole.words)
-    return found
-
-
-def recomputed(line: dict[str, Any]) -> list[tuple[str, str | None]]:
-    """Of each item of a line the answer as it stands, and what its program comes to; None where it comes to nothing."""
-    situation = from_json(line["situation"])
-    found = []
-    for item in line["items"]:
-        statement = program_from(item["program"]).evaluate(situation)
-        found.append((item["answer"], None if statement is None else statement.text))
     return found

@@ -100,7 +100,8 @@ def recall(question: str, situation: Situation, before: Understood | None = None
         if len(statements) >= LEAST:
             break
         statement = program.evaluate(situation)
-        statements += [statement] if statement is not None else []
+        if statement is not None and all(statement.text != one.text for one in statements):
+            statements.append(statement)
     kept = tuple({one.text: one for one in statements}.values())[:MOST]
     return Recalled(found, kept, tasks)
 

@@ -130,13 +130,13 @@ class LanguageModel(nn.Module):
         chosen = torch.tensor(index, device=task_BNd.device)
         asked_BNh = self.task[chosen] + self.about(task_BNd)
         soft_BQh = self.soft(latents_BQd)
-        first_BPh = self._before(soft_BQh)
+        first_BPh = self.before(soft_BQh)
         x_BLh = torch.cat([first_BPh, asked_BNh], 1)
         before, tasks = first_BPh.shape[1], len(index)
         sees_LL = torch.ones(before + tasks, before + tasks, dtype=torch.bool, device=x_BLh.device).tril()
         sees_LL[before:, before:] = torch.eye(tasks, dtype=torch.bool, device=x_BLh.device)
         position_1L = torch.arange(before + tasks, device=x_BLh.device).clamp_max(before)[None]
-        with self._sensed(soft_BQh):
+        with self.sensed(soft_BQh):
             dtype = self.llm.dtype
             bias_LL = torch.zeros(sees_LL.shape, dtype=dtype, device=x_BLh.device)
             bias_LL = bias_LL.masked_fill(~sees_LL, torch.finfo(dtype).min)
@@ -159,17 +159,17 @@ class LanguageModel(nn.Module):
         (paper, Eq. 3).
         """
         soft_BQh = None if latents_BQd is None else self.soft(latents_BQd)
-        first_BPh = self._before(soft_BQh, len(prompts))
+        first_BPh = self.before(soft_BQh, len(prompts))
         rows, labels = [], []
         for first_Ph, prompt, answer in zip(first_BPh, prompts, answers, strict=True):
             words = torch.tensor([*prompt, *answer], device=first_Ph.device)
-            rows.append(torch.cat([first_Ph, self._embedded(words)]))
+            rows.append(torch.cat([first_Ph, self.embedded(words)]))
             silent = torch.full((len(first_Ph) + len(prompt),), -100, device=first_Ph.device)
             labels.append(torch.cat([silent, words[len(prompt) :]]))
         x_BLh = pad_sequence(rows, batch_first=True)
         label_BL = pad_sequence(labels, batch_first=True, padding_value=-100)
         there_BL = pad_sequence([torch.ones(len(row), device=row.device, dtype=torch.long) for row in rows], True)
-        with self._sensed(soft_BQh):
+        with self.sensed(soft_BQh):
             logits_BLv = self.llm(
                 inputs_embeds=x_BLh.to(self.llm.dtype), attention_mask=there_BL, use_cache=False
             ).logits
@@ -195,21 +195,21 @@ class LanguageModel(nn.Module):
         from transformers import LogitsProcessorList
 
         soft_BQh = None if latents_BQd is None else self.soft(latents_BQd)
-        first_BPh = self._before(soft_BQh, len(prompts))
+        first_BPh = self.before(soft_BQh, len(prompts))
         rows = [
-            torch.cat([first_Ph, self._embedded(torch.tensor(prompt, device=first_Ph.device))])
+            torch.cat([first_Ph, self.embedded(torch.tensor(prompt, device=first_Ph.device))])
             for first_Ph, prompt in zip(first_BPh, prompts, strict=True)
         ]
         x_BLh = pad_sequence(rows, batch_first=True, padding_side="left")
         there_BL = pad_sequence(
             [torch.ones(len(row), dtype=torch.long, device=row.device) for row in rows], True, padding_side="left"
         )
-        end = self._end()
+        end = self.end()
         rules = LogitsProcessorList()
         if told is not None:
             texts = [[self.answer(text) for text in several] for several in told]
             rules.append(OnlyTold(texts, self.words, 0))
-        with self._sensed(soft_BQh):
+        with self.sensed(soft_BQh):
             said_BL = cast(Any, self.llm).generate(
                 inputs_embeds=x_BLh.to(self.llm.dtype),
                 attention_mask=there_BL,
@@ -251,7 +251,7 @@ class LanguageModel(nn.Module):
 
     def answer(self, text: str) -> list[int]:
         """The tokens of an answer, and the one that ends it."""
-        return [*self.words(text, add_special_tokens=False).input_ids, self._end()]
+        return [*self.words(text, add_special_tokens=False).input_ids, self.end()]
 
     def text(self, tokens: Sequence[int]) -> str:
         """What tokens say."""
@@ -282,7 +282,7 @@ class LanguageModel(nn.Module):
         self.config = replace(self.config, llm="", tuning="frozen")
         return self.config
 
-    def _before(self, soft_BQh: Tensor | None, rows: int = 0) -> Tensor:
+    def before(self, soft_BQh: Tensor | None, rows: int = 0) -> Tensor:
         """(B, P, h): what stands before everything: the token that begins a text, and the soft tokens if they are."""
         if soft_BQh is None:
             soft_BQh = self.task.new_zeros(rows, 0, self.task.shape[1])
@@ -290,14 +290,16 @@ class LanguageModel(nn.Module):
         begin = self.llm.config.bos_token_id
         if begin is None:
             return soft_BQh
-        bos_1h = self._embedded(torch.tensor([begin], device=soft_BQh.device))
+        bos_1h = self.embedded(torch.tensor([begin], device=soft_BQh.device))
         return torch.cat([bos_1h.expand(len(soft_BQh), 1, -1).to(soft_BQh.dtype), soft_BQh], 1)
 
-    def _embedded(self, words_L: Tensor) -> Tensor:
+    def embedded(self, words_L: Tensor) -> Tensor:
+        """(L, h) words as the language model takes them in."""
         embedded_Lh: Tensor = embedding(self.llm)(words_L).to(self.task.dtype)
         return embedded_Lh
 
-    def _end(self) -> int:
+    def end(self) -> int:
+        """The token that ends a text; raises CheckpointError where there is none."""
         end = self.llm.config.eos_token_id
         if end is None:
             raise CheckpointError(
@@ -306,7 +308,7 @@ class LanguageModel(nn.Module):
         return int(end[0] if isinstance(end, list) else end)
 
     @contextmanager
-    def _sensed(self, soft_BQh: Tensor | None) -> Iterator[None]:
+    def sensed(self, soft_BQh: Tensor | None) -> Iterator[None]:
         """Gates look at these soft tokens meanwhile."""
         for gate in self.gates:
             cast(GatedAttention, gate).memory = soft_BQh

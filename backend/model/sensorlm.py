@@ -396,9 +396,14 @@ class Predictor:
         language = self.model.language
         if language is None:
             raise CheckpointError("the checkpoint has no language model; train stage 2 on it: `backend train instruct`")
-        fused = self.model.adapter(self._batch(contexts))
-        said = language.generate(fused.latents, [language.tokens(question) for question in questions])
+        said = language.generate(self.latents(contexts), [language.tokens(question) for question in questions])
         return [language.text(tokens) for tokens in said]
+
+    @torch.inference_mode()
+    def latents(self, contexts: Sequence[Context]) -> Tensor:
+        """(B, Q, d) what the adapter makes of each context: what a language model is given of the sensors."""
+        latents_BQd: Tensor = self.model.adapter(self._batch(contexts)).latents
+        return latents_BQd
 
     @torch.inference_mode()
     def draw(self, mask: str, x_BHWC: NDArray[np.float32]) -> NDArray[np.bool_]:

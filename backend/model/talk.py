@@ -28,10 +28,9 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from backend.model.adapter import FuseBatch
 from backend.model.history import Context
 from backend.model.language import LanguageModel
-from backend.model.sensorlm import Predictor, collate
+from backend.model.sensorlm import Predictor
 from backend.model.told import OnlyTold
 
 if TYPE_CHECKING:
@@ -205,11 +204,8 @@ class Talk:
         rows = [saying for saying in rows if self._goes_on(saying)]
         if not rows:
             return
-        language = self._language
-        batch = collate([saying.context for saying in rows], self._predictor.config)
-        device = self._predictor.device
-        batch = FuseBatch(*(value.to(device) for value in vars(batch).values()))
-        soft_BQh = language.soft(self._predictor.model.adapter(batch).latents)
+        language, device = self._language, self._predictor.device
+        soft_BQh = language.soft(self._predictor.latents([saying.context for saying in rows]))
         x_BLh, there_BL = self._read(rows, soft_BQh)
         place_BL = (there_BL.cumsum(-1) - 1).clamp_min(0)
         told = [[language.answer(line) for line in saying.chat.lines.splitlines()] for saying in rows]
@@ -238,19 +234,19 @@ class Talk:
             there_BL = torch.cat([there_BL, there_BL.new_ones(len(rows), 1)], 1)
             place_BL = place_BL[:, -1:] + 1
             said_B1 = torch.tensor([saying.ids[-1:] for saying in rows], device=device)
-            score_BV = self._forward(language._embedded(said_B1), there_BL, place_BL, soft_BQh, cache)
+            score_BV = self._forward(language.embedded(said_B1), there_BL, place_BL, soft_BQh, cache)
             yield
 
     def _read(self, rows: Sequence[Saying], soft_BQh: Tensor) -> tuple[Tensor, Tensor]:
         """Prompts as (B, L, h) and which of it there is, padded on the left."""
         language = self._language
-        first_BPh = language._before(soft_BQh)
+        first_BPh = language.before(soft_BQh)
         room = self._room(first_BPh.shape[1])
         texts, there = [], []
         for saying, first_Ph in zip(rows, first_BPh, strict=True):
             ids = prompt(language, saying.chat, room - saying.most)
             saying.prompt = len(ids)
-            words_Lh = language._embedded(torch.tensor(ids, dtype=torch.long, device=first_Ph.device))
+            words_Lh = language.embedded(torch.tensor(ids, dtype=torch.long, device=first_Ph.device))
             texts.append(torch.cat([first_Ph, words_Lh]))
             there.append(torch.ones(len(texts[-1]), dtype=torch.long, device=first_Ph.device))
         return pad_sequence(texts, True, padding_side="left"), pad_sequence(there, True, padding_side="left")
@@ -267,7 +263,7 @@ class Talk:
         if "logits_to_keep" in self._accepts:
             named["logits_to_keep"] = 1
         llm = cast(Any, self._language.llm)
-        with self._language._sensed(soft_BQh):
+        with self._language.sensed(soft_BQh):
             said = llm(inputs_embeds=x_BLh.to(llm.dtype), attention_mask=there_BL, use_cache=True, **named)
         return cast(Tensor, said.logits[:, -1])
 
@@ -325,7 +321,7 @@ def _beside(language: LanguageModel) -> LanguageModel:
 
 def _ends(language: LanguageModel) -> frozenset[int]:
     """Tokens that no answer goes beyond: what ends a text, and what would begin another turn."""
-    ends = {language._end(), *language.words.all_special_ids}
+    ends = {language.end(), *language.words.all_special_ids}
     for config in (language.llm.config, language.llm.generation_config):
         end = getattr(config, "eos_token_id", None)
         ends.update(end if isinstance(end, list) else [] if end is None else [end])

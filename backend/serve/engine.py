@@ -21,7 +21,7 @@ import numpy as np
 from backend.answer import Answer, Decision, Estimation
 from backend.metrics import Metrics
 from backend.model.history import Context, History, StreamTokens
-from backend.moment import Moment, StreamWindow
+from backend.moment import Moment, StreamWindow, facts_of
 from backend.serve.align import Closed, GroupKey
 from backend.serve.estimates import Estimates
 from backend.serve.events import BREAK_NS, Episodes, ending
@@ -30,8 +30,7 @@ from backend.serve.store import GroupState, Ruling
 from backend.tasks import Classification, EventRule, Regression, Task
 from broker.messages import Estimate, Event
 from broker.modalities import READABLE
-from edge.facts import FACTS, facts
-from edge.stream import Stream, Window
+from edge.facts import FACTS
 
 log = logging.getLogger(__name__)
 
@@ -255,9 +254,8 @@ def measured_in(moment: Moment) -> list[Measured]:
     found = []
     for window in moment.windows:
         told: Mapping[str, float] = {name: value for name, value in window.facts.items() if name in FACTS}
-        if not told and window.values is not None and READABLE[window.modality].axes == ("time",):
-            stream = Stream(window.stream, window.modality, window.placement, window.rate)
-            told = facts(Window(stream, window.t0, window.rate, window.values, window.quality))
+        if not told and READABLE[window.modality].axes == ("time",):
+            told = facts_of(window)
         kept = {name: float(value) for name, value in told.items() if math.isfinite(value)}
         key = GroupKey(moment.site, moment.group)
         found.append(Measured(key, window.t0, window.key, window.modality, window.placement, kept))

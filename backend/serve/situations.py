@@ -21,7 +21,7 @@ from zoneinfo import ZoneInfo
 from backend.answer import Answer, Decision
 from backend.dialogue.programs import Lacking
 from backend.dialogue.recall import Recalled, recall
-from backend.dialogue.situation import Happening, Reading, Situation, named
+from backend.dialogue.situation import Happening, Index, Reading, Situation, named
 from backend.dialogue.understand import Understood, understand
 from backend.dialogue.words import Sensor, clock
 from backend.model.history import Context
@@ -86,21 +86,6 @@ class Seen:
     context: Context
     began: int
     ended: int
-
-
-Index = dict[tuple[Sensor, str], list[tuple[int, float]]]
-"""By sensor and fact, when and how much."""
-
-
-@dataclass(frozen=True)
-class _Indexed(Situation):
-    """A situation whose facts are sorted already: for minutes of several sensors that takes a tenth of a second."""
-
-    index: Index = field(default_factory=dict, repr=False)
-
-    @property
-    def _by_fact(self) -> Index:
-        return self.index
 
 
 @dataclass
@@ -212,7 +197,7 @@ class Situations:
         more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
         return f"known: {', '.join(known[:_SHOWN])}{more}" if known else "no group is known yet"
 
-    def _situation(self, asked: Asked, newest: Newest) -> _Indexed:
+    def _situation(self, asked: Asked, newest: Newest) -> Situation:
         age_s = None if newest.seen is None else self._clock() - newest.seen
         now = max(newest.end, self._now()) if age_s is None else newest.end + round(age_s * SECOND)
         fresh = age_s is not None and age_s <= FRESH_S
@@ -227,7 +212,7 @@ class Situations:
         labels = {name: task.words for name in told if isinstance(task := self._tasks[name], Classification)}
         decided = _decided(newest, asked) if fresh else {}
         until = now if fresh else newest.end
-        return _Indexed(
+        return Situation(
             sensors=sensors,
             readings=readings,
             now=now,
@@ -257,7 +242,7 @@ class Situations:
         near.move(since, fresh)
         return near
 
-    def _numbers(self, asked: Asked, situation: _Indexed, found: Understood) -> tuple[_Indexed, str | None]:
+    def _numbers(self, asked: Asked, situation: Situation, found: Understood) -> tuple[Situation, str | None]:
         """The situation for a question about numbers: all that it knows goes as far back as the numbers do, so that
         what is said of a time is said of all of it. Or else what is lacking, as a clause.
         """
@@ -295,7 +280,7 @@ def _decided(newest: Newest, asked: Asked) -> dict[str, Decision]:
     return {task: decision for task, (decision, _) in newest.decisions.items()}
 
 
-def _weighed(situation: _Indexed, found: Understood, newest: Newest, asked: Asked) -> _Indexed:
+def _weighed(situation: Situation, found: Understood, newest: Newest, asked: Asked) -> Situation:
     """With the gate's weights of the task that the question is about, as far as it has been decided."""
     decided = {task: one for task, one in _decided(newest, asked).items() if task in situation.decided}
     task = next((task for task in (*found.tasks, _USUAL, *decided) if task in decided), None)

@@ -179,8 +179,9 @@ def _running(config: TrainConfig, out: Path, overwrite: bool) -> Iterator[tuple[
 def language_model(
     out: Annotated[Path, typer.Option(help="folder of the run", file_okay=False)],
     size: Annotated[str, typer.Option(help="tiny, small or medium: 0.7, 2 or 5.3 million parameters")] = "medium",
-    steps: Annotated[int | None, typer.Option(help="steps of 1 024 tokens", min=1)] = None,
+    steps: Annotated[int | None, typer.Option(help="steps of 1 792 tokens", min=1)] = None,
     seed: Annotated[int, typer.Option(help="of weights and texts", min=0)] = 0,
+    settings: Settings = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -188,15 +189,15 @@ def language_model(
 
     from rich.console import Console
 
-    from backend.choices import build
+    from backend.train.config import with_settings
     from backend.train.folder import kept
-    from backend.train.language import SIZES, TextConfig, train_language
+    from backend.train.language import SIZES, train_language
     from broker.errors import ConfigError
 
     if size not in SIZES:
         raise ConfigError(f"--size {size}: choose one of {', '.join(SIZES)}")
-    asked = {**SIZES[size].to_json(), "seed": seed, **({} if steps is None else {"steps": steps})}
-    config = build(TextConfig, asked, lambda problem: ConfigError(f"language model: {problem}"))
+    named = [f"seed={seed}", *([] if steps is None else [f"steps={steps}"])]
+    config = with_settings(SIZES[size], [*named, *(settings or [])])
     try:
         train_language(config, out, Console(), resume=resume, overwrite=overwrite)
     except KeyboardInterrupt as stop:

@@ -2,7 +2,7 @@
 
 Questions have wordings and compositions that were held out. Every answer is judged by the program of its question, a
 label by the truth; before and after the verifier; from facts, tokens, both and neither; with tokens of other moments,
-zeroed or without the sense that tells; and once a signal has been changed, when the answer has to change with it.
+zeroed, or without the sense that tells.
 """
 
 from __future__ import annotations
@@ -14,18 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
 
 from backend.answer import Decision
 from backend.checkpoint import Checkpoint
 from backend.data import DATASETS
 from backend.data.aloud import counted, read_aloud
-from backend.data.observed import Observed
-from backend.data.recording import Recording, sequence
+from backend.data.observed import observe
+from backend.data.recording import Recording
 from backend.dialogue.claims import REFUSAL, claims_of
 from backend.dialogue.items import KINDS, Item, draw
-from backend.dialogue.programs import Compared, Label, Program, Sensors, Statement
+from backend.dialogue.programs import Label, Program, Sensors, Statement
 from backend.dialogue.recall import recall
 from backend.dialogue.situation import Situation
 from backend.dialogue.verify import check, verify
@@ -168,13 +167,11 @@ def _about(
     moments: int,
     rng: np.random.Generator,
 ) -> Iterator[Asked]:
-    one = sequence(recording)
-    if one is None:
+    observed = observe(recording, predictor.encoders)
+    if observed is None:
         return
-    one = replace(one, series=tuple(s for s in one.series if s.modality in predictor.encoders))
-    there = np.flatnonzero(np.any([s.present for s in one.series], axis=0)) if one.series else np.zeros(0, int)
-    observed = Observed(one)
-    for i in sorted(rng.permutation(there)[:moments].tolist()):
+    one = observed.sequence
+    for i in sorted(rng.permutation(observed.there)[:moments].tolist()):
         context = context_at(one, i, predictor)
         truth = observed.truth(i, {task: words for task, words in labels.items() if task in one.targets})
         answers = predictor.decide([context])[0]
@@ -211,10 +208,7 @@ def answer(predictor: Predictor, asked: Many[Asked], *, tokens: bool = True, lin
             )
             for one, known in zip(some, recalled, strict=True)
         ]  # fmt: skip
-        with torch.inference_mode():
-            latents = (
-                predictor.model.adapter(predictor._batch([one.context for one in some])).latents if tokens else None
-            )
+        latents = predictor.latents([one.context for one in some]) if tokens else None
         told = [[_sentence(s) for s in known.statements] for known in recalled] if lines else None
         said = language.generate(latents, prompts, MOST, told=told)
         for one, known, ids in zip(some, recalled, said, strict=True):
@@ -266,10 +260,8 @@ def _says(asked: str, program: Program, statement: Statement, text: str, situati
         return any(
             c.kind == "number" and c.unit == n.unit and n.holds(c.value) for n in statement.numbers for c in claims
         )
-    if asked == "sensor" and isinstance(program, Compared | Sensors):
-        named = [c.sensor for c in claims if c.kind == "sensor"]
-        wanted = statement.sensors if isinstance(program, Sensors) else statement.sensors[:0]
-        return bool(named) and bool(wanted) and set(map(str, wanted)) <= set(map(str, named))
+    if asked == "sensor" and isinstance(program, Sensors):
+        return {str(one) for one in statement.sensors} <= {str(c.sensor) for c in claims if c.kind == "sensor"}
     if asked == "label":
         named_labels = {c.label for c in claims if c.kind == "label"}
         return bool(statement.labels) and set(statement.labels) <= named_labels

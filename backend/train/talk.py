@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +18,6 @@ from typing import Annotated, Any
 import numpy as np
 import pydantic.dataclasses
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from rich.console import Console
 from torch import Tensor
@@ -27,11 +27,11 @@ from backend.choices import CHECKED, Amount, Count, Positive, Share, build
 from backend.data import DATASETS
 from backend.data.aloud import counted, read_aloud
 from backend.data.corpus import documents
-from backend.data.observed import Observed
-from backend.data.recording import Recording, Sequence, sequence
+from backend.data.observed import Observed, observe
+from backend.data.recording import Recording, Sequence
 from backend.dialogue.items import Item, draw
 from backend.model.history import Context, History
-from backend.model.language import LanguageConfig, LanguageModel
+from backend.model.language import LanguageConfig, LanguageModel, resolved
 from backend.model.sensorlm import Predictor, collate
 from backend.tasks import Classification
 from backend.train.config import SEEDS
@@ -42,10 +42,10 @@ from backend.train.progress import shown
 from backend.train.state import METRICS, STATE
 from backend.train.text_loop import State, descend, load_state, optimizer_of, run_steps
 from broker.errors import CheckpointError, ConfigError, DataError
+from edge.clock import SECOND
 
 LABELS = ("label", "caption")
 """Kinds whose answer no line holds: the sensors' tokens do."""
-Floats = NDArray[np.floating]
 
 
 @pydantic.dataclasses.dataclass(config=CHECKED)
@@ -134,7 +134,7 @@ def talk(
     if (out / STATE).is_file():
         load_state(state, out)
     with shown("talk", config.steps, state.step, console) as report:
-        step = lambda now: train_step(now, language, gathered, config)  # noqa: E731
+        step = partial(train_step, language=language, gathered=gathered, config=config)
         if not run_steps(state, step, config.steps, out, report, config.save_every):
             raise KeyboardInterrupt
     checkpoint = _settled(start, language, config, state.seconds)
@@ -147,8 +147,6 @@ def _language(start: Checkpoint, llm: str | None) -> LanguageModel:
     """The language model that learns, whole where the checkpoint keeps it."""
     config, own = start.model.config, start.model.language
     if llm is not None:
-        from backend.model.language import resolved
-
         about = resolved(LanguageConfig(llm, tuning="full", kept=True))
         language = LanguageModel(about, config.dim, len(config.tasks), begin=True)
         language.tokenizer = language.words
@@ -213,15 +211,11 @@ def moments_of(
     recording: Recording, predictor: Predictor, config: TalkConfig, rng: np.random.Generator
 ) -> Iterator[tuple[Context, list[Item]]]:
     """Some moments of a recording, evenly over its labels, with questions about each."""
-    one = sequence(recording, int(rng.integers(1_000_000_000)))
-    if one is None:
+    observed, labels = observe(recording, predictor.encoders, int(rng.integers(SECOND))), labels_of(predictor)
+    if observed is None:
         return
-    senses = set(predictor.encoders)
-    one = replace(one, series=tuple(s for s in one.series if s.modality in senses))
-    if not one.series:
-        return
-    observed, labels = Observed(one), labels_of(predictor)
-    for i in sorted(_slots(one, labels, config.moments, rng)):
+    one = observed.sequence
+    for i in sorted(_slots(observed, labels, config.moments, rng)):
         situation = observed.at(i, labels)
         items = []
         for _ in range(config.asked):
@@ -249,12 +243,10 @@ def context_at(one: Sequence, i: int, predictor: Predictor) -> Context:
     return history.at(one.slot + i)
 
 
-def _slots(one: Sequence, labels: Mapping[str, Any], count: int, rng: np.random.Generator) -> set[int]:
+def _slots(observed: Observed, labels: Mapping[str, Any], count: int, rng: np.random.Generator) -> set[int]:
     """Slots in which a window is there, each label as often as another where there are enough."""
-    there = np.flatnonzero(np.any([s.present for s in one.series], axis=0))
+    one, there = observed.sequence, observed.there
     told = [one.majority(task)[there] for task in labels if task in one.targets]
-    if not len(there):
-        return set()
     if not told:
         return set(rng.permutation(there)[:count].tolist())
     found: set[int] = set()
@@ -313,11 +305,10 @@ def _read(language: LanguageModel, config: TalkConfig, rng: np.random.Generator)
 def _kept(language: LanguageModel, gathered: Gathered, rng: np.random.Generator) -> Tensor:
     """How far what is added to the tasks' vectors is from what was: a share of its own size."""
     chosen = torch.from_numpy(rng.integers(len(gathered.latents), size=16))
-    bypass, language.config = language.config, replace(language.config, bypass=0.0)
+    language.eval()  # nothing is bypassed: all of what is added is looked at
     now = language(
         gathered.latents[chosen].float(), gathered.vectors[chosen].float(), list(range(gathered.added.shape[1]))
     )
-    language.config = bypass
     before = gathered.added[chosen].float()
     gap: Tensor = (now - before).square().mean() / before.square().mean().clamp_min(1e-6)
     return gap

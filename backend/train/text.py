@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from backend.data.instructions import UNANSWERABLE, instruction
+from backend.data.instructions import instruction
+from backend.dialogue.items import UNANSWERABLE
 from backend.model.sensorlm import SensorModel
 from backend.tasks import TASKS
 from backend.train.batch import Answers, Batch
