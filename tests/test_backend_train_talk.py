@@ -14,6 +14,7 @@ from backend.cli import app
 from backend.model.language import LanguageConfig, resolved
 from backend.recipes import instructed
 from backend.train.conversation import MODES, SENSORS, measure_dialogue
+from backend.train.questions import EDITS
 from backend.train.run import train
 from backend.train.talk import LABELS, TalkConfig, gather, talk
 from broker.errors import CheckpointError
@@ -134,6 +135,8 @@ def test_what_is_measured(stages, data, tmp_path):
     assert report["claim_precision"] == 1.0 and report["absent_sensor_mentions"] == 0.0
     assert report["answer_accuracy_unverified"] < 0.2 < report["answer_accuracy"]
     assert set(report["modes"]) == set(MODES) and set(report["sensors"]) == set(SENSORS)
+    assert set(report["edits"]) == set(EDITS)
+    assert all(edit["n"] > 3 and edit["after"] > 0.8 > edit["both_unverified"] for edit in report["edits"].values())
     learned = set(load_checkpoint(stages / "kept").record["people"]["sp_sw_har"]["train"])
     assert report["people"] == 4 - len(learned)
     with pytest.raises(CheckpointError, match="no language model"):

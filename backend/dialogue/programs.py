@@ -200,12 +200,12 @@ class Changed(_Plain):
         first, second = (_mean(situation, self.sensor, self.fact, span) for span in (self.earlier, self.later))
         if first is None or second is None:
             return None
-        way = "rose from" if second.value > first.value else "fell from"
+        way, then = ("rose from" if second.value > first.value else "fell from"), "to"
         if first.text == second.text:
-            way = "stayed at"
+            way, then = "stayed at", "and was"
         one, other = (span_words(*span, situation.zone) for span in (self.earlier, self.later))
         what = f"the mean {fact_name(self.fact)} of the {self.sensor}"
-        text = f"{what} {way} {first.text}, {one}, to {second.text}, {other}"
+        text = f"{what} {way} {first.text}, {one}, {then} {second.text}, {other}"
         return Statement(text, self, (first, second), sensors=(self.sensor,), span=(self.earlier[0], self.later[1]))
 
 

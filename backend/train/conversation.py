@@ -2,12 +2,12 @@
 
 Questions have wordings and compositions that were held out. Every answer is judged by the program of its question, a
 label by the truth; before and after the verifier; from facts, tokens, both and neither; with tokens of other moments,
-zeroed, or without the sense that tells.
+zeroed, or without the sense that tells; and after an edit that changes what is right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from collections.abc import Sequence as Many
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,21 +16,17 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from backend.answer import Decision
 from backend.checkpoint import Checkpoint
-from backend.data import DATASETS
-from backend.data.aloud import counted, read_aloud
-from backend.data.observed import observe
-from backend.data.recording import Recording
 from backend.dialogue.claims import REFUSAL, claims_of
-from backend.dialogue.items import KINDS, Item, draw
+from backend.dialogue.items import KINDS
 from backend.dialogue.programs import Label, Program, Sensors, Statement
 from backend.dialogue.recall import recall
 from backend.dialogue.situation import Situation
 from backend.dialogue.verify import check, verify
 from backend.model.history import Context
 from backend.model.sensorlm import Predictor
-from backend.train.talk import LABELS, context_at, labels_of
+from backend.train.questions import EDITS, Asked, Edited, questions
+from backend.train.talk import LABELS
 from broker.errors import CheckpointError, DataError
 
 TOGETHER = 16
@@ -38,19 +34,6 @@ MOST = 96
 """Tokens of an answer."""
 MODES = ("both", "tokens", "facts", "neither")
 SENSORS = ("real", "shuffled", "zeroed", "missing")
-
-
-@dataclass(frozen=True)
-class Asked:
-    """An item about a moment of somebody; `truth` are labels by task, `head` what the heads decide."""
-
-    item: Item
-    situation: Situation
-    context: Context
-    person: str
-    dataset: str
-    truth: dict[str, str]
-    head: dict[str, str]
 
 
 @dataclass
@@ -83,7 +66,11 @@ def measure_dialogue(
     predictor = Predictor(checkpoint)
     if predictor.model.language is None:
         raise CheckpointError("the checkpoint has no language model, and nothing to be asked")
-    asked = list(questions(checkpoint, predictor, root, console, moments, recordings, seed))
+    asked: list[Asked] = []
+    edited: list[Edited] = []
+    for some, after in questions(checkpoint, predictor, root, console, moments, recordings, seed):
+        asked += some
+        edited += after
     if not asked:
         raise DataError("nobody is there whom the checkpoint has not learned from and whose sensors it knows")
     rng = np.random.default_rng([seed, 95])
@@ -116,6 +103,7 @@ def measure_dialogue(
         changed = [replace(one, context=context) for one, context in zip(labels, contexts, strict=True)]
         report["sensors"][name] = _labels_of(answer(predictor, changed, lines=False))
     report["chance"] = _chance(labels)
+    report["edits"] = {how: _edits(predictor, [one for one in edited if one.how == how]) for how in EDITS}
     report["examples"] = [
         {
             "kind": a.asked.item.kind,
@@ -127,70 +115,6 @@ def measure_dialogue(
         for a in both[:: max(1, len(both) // 40)]
     ]
     return report
-
-
-def questions(
-    checkpoint: Checkpoint,
-    predictor: Predictor,
-    root: Path | None,
-    console: Console,
-    moments: int,
-    most: int,
-    seed: int,
-) -> Iterator[Asked]:
-    """Items about people whom the checkpoint has not learned from, all kinds alike."""
-    record, labels = checkpoint.record, labels_of(predictor)
-    known = {name: {*roles["train"]} for name, roles in record.get("people", {}).items()}
-    known |= {name: known.get(name, set()) | set(of) for name, of in record.get("start", {}).get("people", {}).items()}
-    rng = np.random.default_rng([seed, 94])
-    for name, people in known.items():
-        row = DATASETS.get(name)
-        if row is None:
-            continue
-        try:
-            found = read_aloud(name, row.unseen or row.read, root, console)
-        except DataError as error:
-            console.print(f"left out: {error}", soft_wrap=True)
-            continue
-        others = [one for one in found if one.person not in people]
-        chosen = [others[i] for i in sorted(rng.permutation(len(others))[:most])]
-        with counted(f"{name}, asked about,", len(chosen), console) as done:
-            for recording in chosen:
-                yield from _about(recording, predictor, labels, moments, rng)
-                done()
-
-
-def _about(
-    recording: Recording,
-    predictor: Predictor,
-    labels: dict[str, dict[str, str]],
-    moments: int,
-    rng: np.random.Generator,
-) -> Iterator[Asked]:
-    observed = observe(recording, predictor.encoders)
-    if observed is None:
-        return
-    one = observed.sequence
-    for i in sorted(rng.permutation(observed.there)[:moments].tolist()):
-        context = context_at(one, i, predictor)
-        truth = observed.truth(i, {task: words for task, words in labels.items() if task in one.targets})
-        answers = predictor.decide([context])[0]
-        head = {task: answer.label for task, answer in answers.items() if isinstance(answer, Decision)}
-        situation = replace(
-            observed.at(i, labels), decided={task: label for task, label in truth.items() if task in head}
-        )
-        for kind in KINDS:
-            item = draw(situation, rng, kind=kind, held_out=True) if kind != "turns" else _turn(situation, rng)
-            if item is not None:
-                yield Asked(item, replace(situation, decided=head), context, one.person, one.dataset, truth, head)
-
-
-def _turn(situation: Situation, rng: np.random.Generator) -> Item | None:
-    for _ in range(40):
-        item = draw(situation, rng, held_out=True, kind=("statistic", "history")[int(rng.random() < 0.3)])
-        if item is not None and item.before:
-            return item
-    return None
 
 
 def answer(predictor: Predictor, asked: Many[Asked], *, tokens: bool = True, lines: bool = True) -> list[Answered]:
@@ -291,6 +215,21 @@ def figures(answered: Many[Answered]) -> dict[str, Any]:
         "abstention_recall": _share(REFUSAL.casefold() in a.told.casefold() for a in missing),
         "label_accuracy": _labels_of(answered),
         "corrected": _share(a.status != "supported" for a in answered),
+    }
+
+
+def _edits(predictor: Predictor, edited: Many[Edited]) -> dict[str, Any]:
+    """Right answers before an edit and after it, and how often both are; also of what the language model says alone."""
+    before = answer(predictor, [one.before for one in edited])
+    after = answer(predictor, [one.after for one in edited])
+    told = [[is_right(a.asked, a.told) for a in some] for some in (before, after)]
+    said = [[is_right(a.asked, a.said) for a in some] for some in (before, after)]
+    return {
+        "n": len(edited),
+        "before": _share(told[0]),
+        "after": _share(told[1]),
+        "both": _share(all(pair) for pair in zip(*told, strict=True)),
+        "both_unverified": _share(all(pair) for pair in zip(*said, strict=True)),
     }
 
 

@@ -58,13 +58,13 @@ class TextConfig:
     are foretold at the end; twice as many questions are asked.
     """
 
-    hidden: Count = 256
-    inner: Count = 704
-    layers: Count = 6
-    heads: Count = 4
+    hidden: Count = 320
+    inner: Count = 784
+    layers: Count = 4
+    heads: Count = 5
     vocabulary: Annotated[int, Field(ge=300)] = 2048
     documents: Count = 20000
-    steps: Count = 4000
+    steps: Count = 3000
     rows: Count = 4
     length: Annotated[int, Field(ge=32, le=LONGEST)] = 448
     context: Share = 0.05
