@@ -64,7 +64,7 @@ class TextConfig:
     heads: Count = 5
     vocabulary: Annotated[int, Field(ge=300)] = 2048
     documents: Count = 20000
-    steps: Count = 3000
+    steps: Count = 2000
     rows: Count = 4
     length: Annotated[int, Field(ge=32, le=LONGEST)] = 448
     context: Share = 0.05

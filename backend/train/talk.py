@@ -8,7 +8,7 @@ alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import islice
@@ -28,7 +28,8 @@ from backend.data import DATASETS
 from backend.data.aloud import counted, read_aloud
 from backend.data.corpus import documents
 from backend.data.observed import Observed, observe
-from backend.data.recording import Recording, Sequence
+from backend.data.recording import Recording
+from backend.data.recording import Sequence as Cut
 from backend.dialogue.items import Item, draw
 from backend.model.history import Context, History
 from backend.model.language import LanguageConfig, LanguageModel, resolved
@@ -54,9 +55,9 @@ class TalkConfig:
 
     `start`: a checkpoint with a language model. Of each data set that it learned from at most `recordings` are asked
     about (`simulated`: of a simulated one), at `moments` moments each, `asked` questions a moment, `labels` of them
-    about what is decided now. A step has `items` of these and `texts` imagined ones; `blind` of those about labels are
-    answered from tokens alone. `noise` is added to latents, in their standard deviations. `keep` weighs what is added
-    to the tasks' vectors.
+    about what is decided now. A step has `items` of these, `named` about labels that are answered from tokens alone,
+    and `texts` imagined ones. `noise` is added to latents, in their standard deviations. `keep` weighs what is added to
+    the tasks' vectors.
     """
 
     start: str
@@ -65,11 +66,11 @@ class TalkConfig:
     moments: Count = 8
     asked: Count = 4
     labels: Share = 0.6
-    blind: Share = 0.5
     noise: Amount = 0.05
     steps: Count = 1500
-    items: Count = 8
-    texts: Count = 6
+    items: Count = 6
+    named: Count = 16
+    texts: Count = 4
     keep: Amount = 1.0
     learning_rate: Positive = 5e-4
     warmup: Share = 0.05
@@ -232,7 +233,7 @@ def labels_of(predictor: Predictor) -> dict[str, dict[str, str]]:
     return {name: dict(task.words) for name, task in predictor.tasks.items() if isinstance(task, Classification)}
 
 
-def context_at(one: Sequence, i: int, predictor: Predictor) -> Context:
+def context_at(one: Cut, i: int, predictor: Predictor) -> Context:
     """What a decision about slot i may see."""
     history = History(predictor.slots)
     for back in range(max(0, i - predictor.slots), i + 1):
@@ -264,7 +265,13 @@ def train_step(state: State, language: LanguageModel, gathered: Gathered, config
     rng = np.random.default_rng([config.seed, 91, state.step])
     torch.manual_seed(int(rng.integers(2**31)))
     language.train()
-    losses = {"seen": _seen(language, gathered, config, rng), "read": _read(language, config, rng)}
+    told, named = gathered.asked, [one for one in gathered.asked if one.item.kind in LABELS]
+    losses = {
+        "seen": _seen(language, gathered, told, config.items, config.noise, rng),
+        "read": _read(language, config, rng),
+    }
+    if named:
+        losses["named"] = _seen(language, gathered, named, config.named, config.noise, rng, blind=True)
     if config.keep:
         losses["kept"] = _kept(language, gathered, rng) * config.keep
     loss = torch.stack(list(losses.values())).sum()
@@ -278,17 +285,24 @@ def train_step(state: State, language: LanguageModel, gathered: Gathered, config
     }
 
 
-def _seen(language: LanguageModel, gathered: Gathered, config: TalkConfig, rng: np.random.Generator) -> Tensor:
-    """Answers about moments: from tokens and lines, or, of labels, from tokens alone."""
-    chosen = [gathered.asked[i] for i in rng.integers(len(gathered.asked), size=config.items)]
+def _seen(
+    language: LanguageModel,
+    gathered: Gathered,
+    asked: Sequence[Asked],
+    count: int,
+    noise: float,
+    rng: np.random.Generator,
+    *,
+    blind: bool = False,
+) -> Tensor:
+    """Answers about moments: from tokens and lines, or, of labels, from tokens alone (`blind`)."""
+    chosen = [asked[i] for i in rng.integers(len(asked), size=count)]
     latents_BQd = gathered.latents[torch.tensor([one.moment for one in chosen])].float()
-    latents_BQd = latents_BQd + config.noise * latents_BQd.std() * torch.randn_like(latents_BQd)
+    latents_BQd = latents_BQd + noise * latents_BQd.std() * torch.randn_like(latents_BQd)
     prompts, answers = [], []
     for one in chosen:
-        blind = one.item.kind in LABELS and rng.random() < config.blind
         prompts.append(prompt_of(language, one.item, "" if blind else one.item.lines))
-        said = one.item.answer.partition(":")[0] + "." if blind else one.item.answer
-        answers.append(language.answer(said))
+        answers.append(language.answer(one.item.answer.partition(":")[0] + "." if blind else one.item.answer))
     return language.loss(latents_BQd, prompts, answers)
 
 
