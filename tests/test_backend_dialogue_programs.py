@@ -93,8 +93,8 @@ SAID = [
     "14:04:50 to 14:05:00",
     "the mean coldest of the thermal camera in the kitchen fell from 288.8 K, from 14:04:00 to 14:04:30, to 288.3 K, "
     "from 14:04:30 to 14:05:00",
-    "the mean frequency of the IMU on the right wrist stayed at 2.5 Hz, from 14:04:00 to 14:04:30, and was 2.5 Hz, from "
-    "14:04:30 to 14:05:00",
+    "the mean frequency of the IMU on the right wrist stayed at 2.5 Hz, from 14:04:00 to 14:04:30, and was 2.5 Hz, "
+    "from 14:04:30 to 14:05:00",
     "walking was seen 2 times, for 65 s in all, from 14:03:00 to 14:05:00",
     "a dog barking was heard once, for 6 s in all, from 14:04:00 to 14:05:00",
     "a baby crying was not heard from 14:03:00 to 14:05:00",

@@ -13,16 +13,28 @@ from backend.checkpoint import load_checkpoint
 from backend.cli import app
 from backend.model.language import LanguageConfig, resolved
 from backend.recipes import instructed
+from backend.train.card import dialogue_table
 from backend.train.conversation import MODES, SENSORS, measure_dialogue
+from backend.train.moments import LABELS
 from backend.train.questions import EDITS
 from backend.train.run import train
-from backend.train.talk import LABELS, TalkConfig, gather, talk
+from backend.train.talk import TalkConfig, gather, talk
 from broker.errors import CheckpointError
 from tests.small_llms import write_llm
 from tests.small_runs import QUIET, motion_alone
 from tests.small_sets import write_sp_sw_har
 
-QUICK = {"recordings": 4, "moments": 2, "asked": 3, "steps": 4, "items": 2, "named": 2, "texts": 1, "save_every": 2}
+QUICK = {
+    "recordings": 4,
+    "moments": 2,
+    "asked": 3,
+    "steps": 4,
+    "items": 2,
+    "named": 2,
+    "texts": 1,
+    "save_every": 2,
+    "measured": 0,
+}
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +78,7 @@ def test_only_the_language_model_learns(stages, data, name, tmp_path):
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
     assert all(line["kept"] >= 0 and min(line[part] for part in ("seen", "named", "read")) > 0 for line in lines)
     assert other.record["talk"]["steps"] == 4 and (tmp_path / "run" / "curves.png").is_file()
+    assert "## Dialogue" not in (tmp_path / "run" / "MODEL_CARD.md").read_text()
 
 
 def test_a_resumed_run_is_the_uninterrupted_one(stages, data, tmp_path, monkeypatch):
@@ -126,6 +139,7 @@ def test_what_is_measured(stages, data, tmp_path):
     shown = CliRunner().invoke(app, ["eval", *flags])
     assert shown.exit_code == 0, shown.output
     report = json.loads((tmp_path / "a.json").read_text())
+    assert f"| answers right | {report['answer_accuracy_unverified']:.3f} [" in "\n".join(dialogue_table(report))
     for key in (
         "answer_accuracy", "claim_precision", "claim_precision_unverified", "absent_sensor_mentions",
         "abstention_precision", "abstention_recall", "label_accuracy",

@@ -47,8 +47,10 @@ LIMITS: dict[str, tuple[str, ...]] = {
 """What was learned from a set tells nothing about, by set."""
 
 
-def model_card(checkpoint: Checkpoint, reports: Mapping[str, dict[str, Any]]) -> str:
-    """The card as Markdown."""
+def model_card(
+    checkpoint: Checkpoint, reports: Mapping[str, dict[str, Any]], dialogue: Mapping[str, Any] | None = None
+) -> str:
+    """The card as Markdown; `dialogue` is the report of `eval --dialogue`."""
     record, model = checkpoint.record, checkpoint.model
     config = record["config"]
     lines = [
@@ -71,7 +73,58 @@ def model_card(checkpoint: Checkpoint, reports: Mapping[str, dict[str, Any]]) ->
             held = "nobody: calibrated on those it learned from, so confidences are too high"
         lines.append(f"| {name} | {record['licences'][name]} | {len(people['train'])} | {held} |")
     lines += ["", "Splits keep a person (for sounds: a source recording) on one side.", ""]
-    return "\n".join([*lines, *_figures(reports), "## Limits", "", *_limits(checkpoint), ""])
+    asked = ["## Dialogue", "", *dialogue_table(dialogue), ""] if dialogue is not None else []
+    return "\n".join([*lines, *_figures(reports), *asked, "## Limits", "", *_limits(checkpoint), ""])
+
+
+def dialogue_table(report: Mapping[str, Any]) -> list[str]:
+    """Figures of `eval --dialogue`, with intervals, as Markdown."""
+    lines = [
+        f"{report['n']} questions in held-out wordings about {report['people']} people who were not learned from; 95 % "
+        "intervals by a bootstrap over people.",
+        "",
+        "| | language model alone | told, after the verifier |",
+        "|---|---|---|",
+    ]
+    for words, name in (
+        ("answers right", "answer_accuracy"),
+        ("claims that hold", "claim_precision"),
+        ("answers that name a sensor which is not there", "absent_sensor_mentions"),
+    ):
+        lines.append(f"| {words} | {_within(report, f'{name}_unverified')} | {_within(report, name)} |")
+    for words, name in (
+        ("refusals that are right", "abstention_precision"),
+        ("unanswerable questions refused", "abstention_recall"),
+    ):
+        lines.append(f"| {words} | | {_within(report, name)} |")
+    sensors, edits = report["sensors"], report["edits"]
+    lines += ["", "| labels, from tokens alone | right |", "|---|---|"]
+    lines += [
+        f"| as sensors show | {_within(report, 'label_accuracy')} |",
+        f"| the heads, of the same moments | {report['label_accuracy_of_heads']:.3f} |",
+        f"| tokens of other moments | {sensors['shuffled']:.3f} |",
+        f"| tokens zeroed; without the sense that tells | {sensors['zeroed']:.3f}; {sensors['missing']:.3f} |",
+        f"| always the commonest label | {report['chance']:.3f} |",
+        "",
+        "| kind of question | n | right | language model alone |",
+        "|---|---|---|---|",
+    ]
+    for kind, one in report["by_kind"].items():
+        alone = one["answer_accuracy_unverified"]
+        lines.append(f"| {kind} | {one['n']} | {one['answer_accuracy']:.3f} | {alone:.3f} |")
+    lines += ["", "| the language model is given | right | claims that hold |", "|---|---|---|"]
+    for mode, words in (("both", "tokens and lines"), ("facts", "lines"), ("neither", "neither")):
+        one = report["modes"][mode]
+        lines.append(f"| {words} | {one['answer_accuracy_unverified']:.3f} | {one['claim_precision_unverified']:.3f} |")
+    lines += ["", "| after an edit of what was measured | n | right before | after | both |", "|---|---|---|---|---|"]
+    for how, one in edits.items():
+        lines.append(f"| {how} | {one['n']} | {one['before']:.3f} | {one['after']:.3f} | {one['both']:.3f} |")
+    return lines
+
+
+def _within(report: Mapping[str, Any], name: str) -> str:
+    interval = report["intervals"][name]
+    return f"{report[name]:.3f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval is not None else "")
 
 
 def _language(checkpoint: Checkpoint) -> list[str]:
@@ -83,10 +136,21 @@ def _language(checkpoint: Checkpoint) -> list[str]:
     where, kind = "kept here" if of.kept else f"read from `{of.llm}`", of.architecture.get("model_type", "unknown")
     return [
         f"Between adapter and heads stands a language model ({kind}, {size:,} parameters, {where}), conditioned by "
-        f"{checkpoint.model.config.soft_tokens} soft tokens (`{of.conditioning}`). "
-        + "It learned to answer the tasks' prompts, and no others.",
+        f"{checkpoint.model.config.soft_tokens} soft tokens (`{of.conditioning}`). " + _learned(checkpoint.record),
         "",
     ]
+
+
+def _learned(record: Mapping[str, Any]) -> str:
+    """To what the language model can say something."""
+    talk = record.get("talk")
+    if talk is None:
+        return "It learned to answer the tasks' prompts, and no others."
+    return (
+        f"In stage 3 ({talk['steps']} steps in {talk['seconds'] / 60:.0f} min, on the checkpoint "
+        f"{talk['digest'][:12]}) it learned to answer questions about what sensors show, from soft tokens and lines of "
+        "true statements."
+    )
 
 
 def adapted_card(checkpoint: Checkpoint, report: Mapping[str, Any]) -> str:

@@ -23,8 +23,8 @@ from backend.dialogue.verify import check, verify
 from backend.model.history import Context
 from backend.model.sensorlm import Predictor
 from backend.train.judge import Answered, figures, intervals, share
+from backend.train.moments import LABELS
 from backend.train.questions import EDITS, Asked, Edited, questions
-from backend.train.talk import LABELS
 from broker.errors import CheckpointError, DataError
 
 TOGETHER = 32

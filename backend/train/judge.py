@@ -16,8 +16,8 @@ import numpy as np
 from backend.dialogue.claims import REFUSAL, claims_of
 from backend.dialogue.programs import Label, Program, Sensors, Statement
 from backend.dialogue.situation import Situation
+from backend.train.moments import LABELS
 from backend.train.questions import Asked
-from backend.train.talk import LABELS
 
 _DRAWS = 1000
 

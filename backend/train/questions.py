@@ -25,7 +25,7 @@ from backend.dialogue.recall import recall
 from backend.dialogue.situation import Situation
 from backend.model.history import Context
 from backend.model.sensorlm import Predictor
-from backend.train.talk import context_at, labels_of
+from backend.train.moments import context_at, labels_of
 from broker.errors import DataError
 from edge.clock import SECOND
 

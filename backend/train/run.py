@@ -6,6 +6,7 @@ complete in a run's folder is kept and not done again. What a step is, is `loop`
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -105,10 +106,21 @@ def _measured(checkpoint: Checkpoint, splits: dict[str, Split[Recording]], out: 
     """Save the checkpoint and all that is told of it on people held out."""
     save_checkpoint(checkpoint, out)  # whatever comes of measuring it
     validation = {name: s.validation for name, s in splits.items() if s.validation}
+    reports = examine_held(checkpoint, validation, out, console, speak=True)
+    save_checkpoint(checkpoint, out)
+    (out / "MODEL_CARD.md").write_text(model_card(checkpoint, reports))
+    draw_curves(out / METRICS, out / "curves.png")
+    console.print(f"checkpoint {out}: {checkpoint.digest[:12]}")
+
+
+def examine_held(
+    checkpoint: Checkpoint, held: Mapping[str, Sequence[Recording]], out: Path, console: Console, *, speak: bool
+) -> dict[str, dict[str, Any]]:
+    """Reports on people held out, by set, with pictures in `out`; the checkpoint's record has their headlines."""
     reports = {}
-    for name, recordings in validation.items():
+    for name, recordings in held.items():
         try:
-            reports[name] = examine_recordings(name, recordings, Predictor(checkpoint), speak=True, console=console)
+            reports[name] = examine_recordings(name, recordings, Predictor(checkpoint), speak=speak, console=console)
         except DataError as error:
             console.print(f"not measured on people held out: {error}", soft_wrap=True)
             continue
@@ -116,11 +128,8 @@ def _measured(checkpoint: Checkpoint, splits: dict[str, Split[Recording]], out: 
             draw_report(report, out, name)
         console.print(f"validation {name}: {figures(reports[name])}")
     checkpoint.record["validation"] = {name: _headline(r) for name, r in reports.items()}
-    save_checkpoint(checkpoint, out)
-    (out / "MODEL_CARD.md").write_text(model_card(checkpoint, reports))
     write_json(out / "validation.json", reports)
-    draw_curves(out / METRICS, out / "curves.png")
-    console.print(f"checkpoint {out}: {checkpoint.digest[:12]}")
+    return reports
 
 
 def train_folds(

@@ -8,7 +8,7 @@ alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import islice
@@ -27,26 +27,26 @@ from backend.choices import CHECKED, Amount, Count, Positive, Share, build
 from backend.data import DATASETS
 from backend.data.aloud import counted, read_aloud
 from backend.data.corpus import documents
-from backend.data.observed import Observed, observe
 from backend.data.recording import Recording
-from backend.data.recording import Sequence as Cut
-from backend.dialogue.items import Item, draw
-from backend.model.history import Context, History
+from backend.dialogue.items import Item
+from backend.model.history import Context
 from backend.model.language import LanguageConfig, LanguageModel, resolved
 from backend.model.sensorlm import Predictor, collate
-from backend.tasks import Classification
+from backend.train.card import model_card
 from backend.train.config import SEEDS
-from backend.train.folder import CONFIG, agree, make_room, standing
+from backend.train.conversation import measure_dialogue
+from backend.train.folder import CONFIG, agree, make_room, standing, write_json
 from backend.train.loop import cosine
+from backend.train.moments import LABELS, moments_of
 from backend.train.pictures import draw_curves
 from backend.train.progress import shown
+from backend.train.run import examine_held
 from backend.train.state import METRICS, STATE
 from backend.train.text_loop import State, descend, load_state, optimizer_of, run_steps
 from broker.errors import CheckpointError, ConfigError, DataError
-from edge.clock import SECOND
 
-LABELS = ("label", "caption")
-"""Kinds whose answer no line holds: the sensors' tokens do."""
+DIALOGUE = "dialogue.json"
+"""What a run writes besides what every run does: the figures of its answers."""
 
 
 @pydantic.dataclasses.dataclass(config=CHECKED)
@@ -57,7 +57,7 @@ class TalkConfig:
     about (`simulated`: of a simulated one), at `moments` moments each, `asked` questions a moment, `labels` of them
     about what is decided now. A step has `items` of these, `named` about labels that are answered from tokens alone,
     and `texts` imagined ones. `noise` is added to latents, in their standard deviations. `keep` weighs what is added to
-    the tasks' vectors.
+    the tasks' vectors. At the end questions about `measured` recordings of each set are asked.
     """
 
     start: str
@@ -78,6 +78,7 @@ class TalkConfig:
     clip: Positive = 1.0
     seed: Annotated[int, Field(ge=0, lt=SEEDS)] = 0
     save_every: Count = 100
+    measured: Annotated[int, Field(ge=0)] = 12
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a JSON file."""
@@ -100,6 +101,8 @@ class Gathered:
     vectors: Tensor
     added: Tensor
     asked: list[Asked]
+    held: dict[str, list[Recording]]
+    """By set, recordings of people who were held out."""
 
 
 def talk(
@@ -128,7 +131,7 @@ def talk(
     torch.manual_seed(config.seed)
     gathered = gather(config, start, data, console)
     if not resume:
-        make_room(out, there)
+        make_room(out, [*there, *([out / DIALOGUE] if there else [])])
     agree(config, out, lambda values: build(TalkConfig, values, ConfigError))
     language = _language(start, llm)
     state = State(language, optimizer_of(language, config.learning_rate, config.weight_decay))
@@ -138,10 +141,29 @@ def talk(
         step = partial(train_step, language=language, gathered=gathered, config=config)
         if not run_steps(state, step, config.steps, out, report, config.save_every):
             raise KeyboardInterrupt
-    checkpoint = _settled(start, language, config, state.seconds)
-    save_checkpoint(checkpoint, out)
+    checkpoint = settled(start, language, config, state.seconds)
+    save_checkpoint(checkpoint, out)  # whatever comes of measuring it
     draw_curves(out / METRICS, out / "curves.png")
+    measure(checkpoint, gathered.held, config.measured, data, out, console)
     return checkpoint
+
+
+def measure(
+    checkpoint: Checkpoint,
+    held: dict[str, list[Recording]],
+    measured: int,
+    data: Path | None,
+    out: Path,
+    console: Console,
+) -> None:
+    """Save the checkpoint with what is told of it: decisions about people held out, and answers to their questions."""
+    reports = examine_held(checkpoint, held, out, console, speak=False)
+    asked = measure_dialogue(checkpoint, data, console, recordings=measured) if measured else None
+    if asked is not None:
+        write_json(out / DIALOGUE, asked)
+    save_checkpoint(checkpoint, out)
+    (out / "MODEL_CARD.md").write_text(model_card(checkpoint, reports, asked))
+    console.print(f"checkpoint {out}: {checkpoint.digest[:12]}")
 
 
 def _language(start: Checkpoint, llm: str | None) -> LanguageModel:
@@ -161,12 +183,14 @@ def _language(start: Checkpoint, llm: str | None) -> LanguageModel:
     return own
 
 
-def _settled(start: Checkpoint, language: LanguageModel, config: TalkConfig, seconds: float) -> Checkpoint:
+def settled(start: Checkpoint, language: LanguageModel, config: TalkConfig, seconds: float) -> Checkpoint:
+    """The checkpoint with the language model as it learned."""
     model = start.model
+    digest = start.digest
     model.language = language.eval()
     model.config = replace(model.config, language=language.config)
     model.settle()
-    record = {**start.record, "talk": {**config.to_json(), "seconds": round(seconds, 1)}}
+    record = {**start.record, "talk": {**config.to_json(), "digest": digest, "seconds": round(seconds, 1)}}
     record["parameters"] = sum(p.numel() for name, p in model.named_parameters() if not name.startswith("unimodal."))
     return Checkpoint(model, start.temperatures, start.thresholds, record)
 
@@ -176,6 +200,7 @@ def gather(config: TalkConfig, start: Checkpoint, data: Path | None, console: Co
     predictor = Predictor(start)
     contexts: list[Context] = []
     asked: list[Asked] = []
+    held: dict[str, list[Recording]] = {}
     rng = np.random.default_rng([config.seed, 90])
     for name, roles in start.record.get("people", {}).items():
         row = DATASETS.get(name)
@@ -183,11 +208,14 @@ def gather(config: TalkConfig, start: Checkpoint, data: Path | None, console: Co
             continue
         every = read_aloud(name, row.read, data, console)
         found = [one for one in every if one.person in {*roles["train"]}]
+        held[name] = [one for one in every if one.person in {*roles["validation"]}]
         most = config.recordings if row.unseen is None else config.simulated
         chosen = [found[i] for i in sorted(rng.permutation(len(found))[:most])]
         with counted(f"{name}, asked about,", len(chosen), console) as done:
             for recording in chosen:
-                for context, items in moments_of(recording, predictor, config, rng):
+                for context, items in moments_of(
+                    recording, predictor, config.moments, config.asked, config.labels, rng
+                ):
                     asked += [Asked(len(contexts), item) for item in items]
                     contexts.append(context)
                 done()
@@ -205,59 +233,7 @@ def gather(config: TalkConfig, start: Checkpoint, data: Path | None, console: Co
             added.append(
                 (torch.zeros_like(fused.task) if own is None else own(fused.latents, fused.task, index)).half()
             )
-    return Gathered(torch.cat(latents).clone(), torch.cat(vectors).clone(), torch.cat(added).clone(), asked)
-
-
-def moments_of(
-    recording: Recording, predictor: Predictor, config: TalkConfig, rng: np.random.Generator
-) -> Iterator[tuple[Context, list[Item]]]:
-    """Some moments of a recording, evenly over its labels, with questions about each."""
-    observed, labels = observe(recording, predictor.encoders, int(rng.integers(SECOND))), labels_of(predictor)
-    if observed is None:
-        return
-    one = observed.sequence
-    for i in sorted(_slots(observed, labels, config.moments, rng)):
-        situation = observed.at(i, labels)
-        items = []
-        for _ in range(config.asked):
-            kind = LABELS[int(rng.random() < 0.15)] if rng.random() < config.labels else None
-            item = draw(situation, rng, kind=kind)
-            if item is not None and item.known:
-                items.append(item)
-        if items:
-            yield context_at(one, i, predictor), items
-
-
-def labels_of(predictor: Predictor) -> dict[str, dict[str, str]]:
-    """By task, the labels that a model can tell, in words."""
-    return {name: dict(task.words) for name, task in predictor.tasks.items() if isinstance(task, Classification)}
-
-
-def context_at(one: Cut, i: int, predictor: Predictor) -> Context:
-    """What a decision about slot i may see."""
-    history = History(predictor.slots)
-    for back in range(max(0, i - predictor.slots), i + 1):
-        slot = one.slot + back
-        windows = [s.window(back, slot, one.hop_ns) for s in one.series if s.present[back]]
-        if windows:
-            history.add(predictor.encode_windows(windows))
-    return history.at(one.slot + i)
-
-
-def _slots(observed: Observed, labels: Mapping[str, Any], count: int, rng: np.random.Generator) -> set[int]:
-    """Slots in which a window is there, each label as often as another where there are enough."""
-    one, there = observed.sequence, observed.there
-    told = [one.majority(task)[there] for task in labels if task in one.targets]
-    if not told:
-        return set(rng.permutation(there)[:count].tolist())
-    found: set[int] = set()
-    order = rng.permutation(len(there))
-    groups = [there[order][said[order] == label] for said in told for label in np.unique(said) if label >= 0]
-    for turn in range(count):
-        for group in groups:
-            if turn < len(group) and len(found) < count:
-                found.add(int(group[turn]))
-    return found
+    return Gathered(torch.cat(latents).clone(), torch.cat(vectors).clone(), torch.cat(added).clone(), asked, held)
 
 
 def train_step(state: State, language: LanguageModel, gathered: Gathered, config: TalkConfig) -> dict[str, float]:
