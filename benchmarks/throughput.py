@@ -117,7 +117,7 @@ def pipeline_rate(
         broker.start()
         wait_listening(port)
         backend.start()
-        _wait_model(backend)
+        wait_model(backend)
         idle_cpu = _cpu(backend)
         for device in devices:
             device.start()
@@ -139,7 +139,7 @@ def _edge_command(recording: Path, folder: Path, port: int) -> list[str]:
     return python("edge.cli", "run", "--config", str(settings))
 
 
-def _wait_model(backend: Process) -> None:
+def wait_model(backend: Process) -> None:
     """Return when the backend says that it takes frames."""
     end = time.monotonic() + 120
     while "takes frames" not in backend.log.read_text():

@@ -5,9 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.dialogue.claims import REFUSAL, claims_of, sentences
-from backend.dialogue.marks import NEUTRAL, WAYS, marks_of
+from backend.dialogue.marks import marks_of
 from backend.dialogue.situation import Situation, named
 from backend.dialogue.verify import refusal
+from backend.dialogue.vocabulary import NEUTRAL, WAYS
 from backend.dialogue.words import SPELLED, STAT_WORDS, Sensor, unit_of
 from edge.facts import FACTS
 from tests.small_home import ACTIVITY, NOW, SOUND, home

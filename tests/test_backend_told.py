@@ -1,12 +1,12 @@
-"""Numbers that a language model writes go on as what it was told does; its words are free."""
+"""What a language model says goes on as what it was told does: lines that it has begun, and numbers."""
 
 import pytest
 import torch
 
-from backend.model.told import OnlyTold
+from backend.model.told import BEGUN, OnlyTold
 from backend.train.language_text import train_tokenizer
 
-TOLD = ["The mean rms is 2.31 m/s2.", "The largest rms is 2.87 m/s2, at 14:03:05."]
+TOLD = ["The mean rms is 2.31 m/s2.", "The largest rms is 2.87 m/s2, at 14:03:05.", " the mean rms is 2.31 m/s2."]
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,8 @@ def tokenizer():
 def written(tokenizer, begun: str, wanted: str, told=TOLD, most: int = 12) -> str:
     """What a model says that has begun so, and that wants to go on with a text, token by token."""
     ids = tokenizer(begun, add_special_tokens=False).input_ids
-    rule = OnlyTold([[tokenizer(text, add_special_tokens=False).input_ids for text in told]], tokenizer, 0)
+    lines = [tokenizer(text + tokenizer.eos_token, add_special_tokens=False).input_ids for text in told]
+    rule = OnlyTold([lines], tokenizer, 0)
     wish = tokenizer(begun + wanted, add_special_tokens=False).input_ids[len(ids) :]
     for token in wish[:most]:
         scores = torch.full((1, len(tokenizer)), -5.0)
@@ -33,6 +34,20 @@ def test_a_number_is_that_of_the_line_that_the_words_are_of(tokenizer):
 
 def test_a_number_is_written_to_its_end(tokenizer):
     assert written(tokenizer, "The mean rms is", " 2.3 m/s2.").startswith("The mean rms is 2.31")
+
+
+def test_a_line_that_has_begun_is_said_to_its_end(tokenizer):
+    begun = tokenizer.decode(tokenizer(TOLD[1], add_special_tokens=False).input_ids[:BEGUN])
+    assert written(tokenizer, begun, " of nothing at all was heard, or of anything else", most=60).startswith(
+        TOLD[1][:-1]
+    )
+
+
+def test_after_a_line_another_may_follow(tokenizer):
+    said = written(tokenizer, "Walking:", " the mean rms is 9.99 m/s2, and more.", most=60)
+    assert said == "Walking: the mean rms is 2.31 m/s2, and more."
+    assert written(tokenizer, TOLD[0][:-1], ".", most=1) == TOLD[0]
+    assert written(tokenizer, TOLD[0], "5", most=1) == TOLD[0] + tokenizer.eos_token
 
 
 def test_words_are_free_and_so_is_what_nothing_was_told_of(tokenizer):

@@ -166,6 +166,7 @@ def test_files_of_one_time_are_a_group_unless_they_share_a_stream(tmp_path):
         ("tokens", "export the encoder of this checkpoint"),
         ("alone", "shows stirring alone"),
         ("words", "--words sawing: not one of the new labels"),
+        ("signs", "are wanted"),
         ("there", "holds a run"),
         ("itself", "is the checkpoint to begin with"),
     ],
@@ -190,6 +191,8 @@ def test_what_cannot_be_taught_is_one_line_and_writes_nothing(tmp_path, case, co
         more = ["--task", "gaze"]
     elif case == "words":
         more = ["--words", "sawing=sawing wood"]
+    elif case == "signs":
+        more = ["--words", "stirring=stirring\nthe rms is 9 m/s2"]
     elif case == "there":
         new.mkdir()
         (new / "adapt.json").write_text("{}")

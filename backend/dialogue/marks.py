@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from backend.dialogue.names import NO_PLACE, UNSURE, phrase
 from backend.dialogue.situation import Situation
 from backend.dialogue.times import AGO, LAST, NUMBERS, TIME, UNITS, read_clock, seconds_in
+from backend.dialogue.vocabulary import CONVERTED, LESS, MORE, NEUTRAL, WAYS, may_name
 from backend.dialogue.words import (
     ALSO_CALLED,
     CALLED,
@@ -32,70 +33,7 @@ from backend.dialogue.words import (
 )
 from edge.facts import FACTS
 
-CONVERTED = {
-    "min": ("s", 60.0), "minute": ("s", 60.0), "minutes": ("s", 60.0), "h": ("s", 3600.0), "hours": ("s", 3600.0),
-    "hour": ("s", 3600.0), "ms": ("s", 0.001), "milliseconds": ("s", 0.001), "sec": ("s", 1.0), "khz": ("Hz", 1000.0),
-    "cm": ("m", 0.01), "centimetres": ("m", 0.01), "centimeters": ("m", 0.01), "mm": ("m", 0.001), "km": ("m", 1000.0),
-    "km/h": ("m/s", 1 / 3.6), "kilometres per hour": ("m/s", 1 / 3.6), "kilometers per hour": ("m/s", 1 / 3.6),
-}  # fmt: skip
-"""Units that are said for others, and how much of those they are."""
 CELSIUS_K = 273.15
-_MORE = {
-    "louder": "audio.level", "faster": "speed", "hotter": "thermal.hottest", "warmer": "thermal.hottest",
-    "brighter": "brightness", "noisier": "audio.level",
-}  # fmt: skip
-_LESS = {
-    "quieter": "audio.level", "slower": "speed", "colder": "thermal.coldest", "cooler": "thermal.coldest",
-    "darker": "brightness", "nearer": "nearest", "closer": "nearest",
-}  # fmt: skip
-WAYS = {
-    "larger": ("larger", "higher", "greater", "bigger", "more", "stronger", *_MORE),
-    "smaller": ("smaller", "lower", "less", "fewer", "weaker", *_LESS),
-    "same": ("same", "equal", "equals", "equally", "identical"),
-    "rose": (
-        "rose", "rises", "risen", "rising", "increased", "increases", "increasing", "grew", "grown", "climbed",
-        "went up", "gone up",
-    ),
-    "fell": (
-        "fell", "falls", "fallen", "falling", "decreased", "decreases", "decreasing", "dropped", "declined",
-        "went down", "gone down",
-    ),
-    "stayed": (
-        "stayed", "stays", "remained", "remains", "unchanged", "constant", "steady", "did not change",
-        "didn't change", "no change",
-    ),
-    "before": ("before", "preceded", "preceding", "prior to", "followed by"),
-    "after": ("after", "followed", "following", "preceded by"),
-    "then": ("then", "afterwards"),
-    "first": ("first",),
-    "last": ("last", "most recently"),
-    "while": ("while", "during", "when", "whilst"),
-    "than": ("than",),
-    "in all": ("in all", "in total", "total", "altogether"),
-    "yes": ("yes", "indeed"),
-}  # fmt: skip
-"""How things relate, and the words that say so. Rain follows barking: rain came `after` what stands behind the word."""
-NEUTRAL = frozenset({
-    "a", "about", "according", "activities", "activity", "against", "also", "am", "amount", "amounted", "amounts", "an",
-    "and", "answer", "any", "approximately", "are", "around", "as", "asked", "at", "available", "be", "because", "been",
-    "being", "between", "but", "by", "came", "can", "come", "comes", "compared", "correspond", "corresponding",
-    "corresponds", "data", "detect", "detected", "device", "devices", "did", "do", "does", "episode", "episodes",
-    "event", "events", "figure", "for", "found", "from", "gave", "give", "given", "gives", "going on", "had", "happen",
-    "happened", "happening", "happens", "has", "have", "he", "hear", "heard", "her", "here", "here's", "him", "his",
-    "i", "i'm", "in", "indicate", "indicated", "indicates", "information", "interval", "is", "it", "it's", "its",
-    "itself", "label", "labels", "lasted", "like", "likely", "listed", "me", "measure", "measured", "measurement",
-    "measurements", "measures", "moment", "my", "names", "noticed", "number", "observed", "occasion", "occasions",
-    "occurred", "occurs", "of", "on", "or", "our", "over", "part", "perhaps", "period", "person", "possibly", "present",
-    "probably", "question", "read", "reading", "readings", "reads", "recognise", "recognised", "recognize", "recorded",
-    "records", "registered", "report", "reported", "reports", "respectively", "roughly", "said", "say", "says", "see",
-    "seem", "seemed", "seems", "seen", "sensor", "sensors", "she", "show", "showed", "showing", "shown", "shows",
-    "since", "so", "some", "somebody", "someone", "sound", "sounded", "sounds", "state", "states", "suggest",
-    "suggests", "tell", "telling", "tells", "that", "that's", "the", "their", "them", "there", "there's", "these",
-    "they", "thing", "things", "this", "those", "thus", "till", "time", "times", "to", "told", "took place", "until",
-    "us", "user", "value", "values", "versus", "vs", "was", "we", "were", "what", "where", "whereas", "which", "who",
-    "window", "windows", "with", "within", "you", "your",
-})  # fmt: skip
-"""Words that claim nothing by themselves."""
 _EDGE = re.compile(r"\b(?:began|begins|beginning|started|starts|starting|ended|ends|ending)(?: at)? $")
 """What is neutral where a time of day follows."""
 _REFUSES = re.compile(
@@ -123,7 +61,8 @@ _CUT = re.compile(
 )
 _UNCUT = re.compile(r"[\s,;]*(?:and )?(?:then|than|to)\b")
 """What stands behind a cut that is none: it leans on what stood before."""
-_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*|[%°$€£#@/\\^<>+|]")
+_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*|[^\w\x00 \t\n\xa0\u2009\u202f.,:;!?'’‘\"“”()\[\]–—…−≈±*=~`-]")
+"""Signs that are no punctuation are looked at like words: what cannot be seen may hide or strike out what can."""
 
 
 class Mark(NamedTuple):
@@ -250,7 +189,8 @@ def _sensors(text: str, situation: Situation) -> Iterator[Mark]:
 def _devices(situation: Situation) -> tuple[str, ...]:
     """Names by which sensors of one name are told apart, and those of the devices."""
     own = {one.device.casefold() for one in situation.sensors.values()}
-    return tuple(sorted((own | {key.partition("/")[0].casefold() for key in situation.sensors}) - {""}))
+    own |= {key.partition("/")[0].casefold() for key in situation.sensors}
+    return tuple(sorted(filter(may_name, own)))
 
 
 @lru_cache(64)
@@ -325,7 +265,7 @@ def _ways(text: str, situation: Situation) -> Iterator[Mark]:
     pattern, named = _way_of()
     for match in pattern.finditer(text):
         yield Mark(*match.span(), "way", named[match[1]])
-        of = (_MORE | _LESS).get(match[1])
+        of = (MORE | LESS).get(match[1])
         if of is not None:
             facts = tuple(fact for fact in FACTS if fact == of or fact.partition(".")[2] == of)
             yield Mark(*match.span(), "fact", (match[1], facts))

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from backend.dialogue.situation import Situation
+from backend.dialogue.vocabulary import may_name
 from backend.dialogue.words import (
     ALSO_CALLED,
     CALLED,
@@ -102,8 +103,8 @@ def _is_at(sensor: Sensor, place: str, there: Iterable[Sensor]) -> bool:
 
 def _is_of(sensor: Sensor, text: str, situation: Situation) -> bool:
     """Whether its device is named."""
-    names = {sensor.device.casefold(), situation.names[sensor].partition("/")[0].casefold()} - {""}
-    return any(name in text and exactly((name,)).search(text) is not None for name in names)
+    names = {sensor.device.casefold(), situation.names[sensor].partition("/")[0].casefold()}
+    return any(name in text and may_name(name) and exactly((name,)).search(text) is not None for name in names)
 
 
 _BELONGS = r"(?:the|my|your|her|his|their)"

@@ -64,6 +64,11 @@ TASK_SENSES = {
 }
 """Whose facts are reasons for a task's label."""
 REASONS = 2
+_WANTED: dict[type[Program], frozenset[str]] = {
+    Beside: frozenset({"before", "after"}),
+    When: frozenset({"when"}),
+    Total: frozenset({"long", "often"}),
+}
 _PAST = frozenset({"long", "often", "when", "before", "after", "meanwhile", "change", "past"})
 _TALK = frozenset({"sensors", "unit", "known", "hello", "facts"})
 
@@ -81,6 +86,17 @@ class Recalled:
         return "\n".join(
             sorted((one.text for one in self.statements), key=lambda text: crc32(f"{question}{text}".encode()))
         )
+
+
+def answers(program: Program, asked: Understood) -> bool:
+    """Whether a program is of the kind that the question names: its statistic, its fact, or how long, how often, when.
+
+    A question that names none of them may mean any.
+    """
+    if isinstance(program, Statistic):
+        return program.stat == (asked.stat or program.stat) and program.fact in (asked.facts or (program.fact,))
+    wanted = next((kind for kind, wishes in _WANTED.items() if asked.wishes & wishes), None)
+    return wanted is None or not isinstance(program, tuple(_WANTED)) or isinstance(program, wanted)
 
 
 def recall(question: str, situation: Situation, before: Understood | None = None) -> Recalled:

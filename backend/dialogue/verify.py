@@ -1,7 +1,8 @@
 """Whether what was answered holds: every claim is checked against the facts and events that the question was about.
 
-An answer with a claim that does not hold is corrected: what is true takes its place, or, where nothing is known, what
-is missing. What comes out has no claim that was not checked, and carries what each rests on. It knows of no model.
+An answer with a claim that does not hold, or to another question, is corrected: what is true takes its place, or, where
+nothing is known, what is missing. What comes out has no claim that was not checked, and carries what each rests on. It
+knows of no model.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from backend.dialogue.holds import holds
 from backend.dialogue.marks import Mark, marks_of
 from backend.dialogue.pieces import Context, Piece, after, fits
 from backend.dialogue.programs import Label, Lacking, Sensors, Statement, Statistic
-from backend.dialogue.recall import HELLO, Recalled
+from backend.dialogue.recall import HELLO, Recalled, answers
 from backend.dialogue.situation import Situation
 from backend.dialogue.words import NEWEST, capital
 
@@ -57,14 +58,23 @@ def verify(answer: str, recalled: Recalled, situation: Situation) -> Verified:
     """The answer if all of it holds, else what is true in its place."""
     checked = check(answer, recalled, situation)
     same = next((one for one in recalled.statements if _spelled(one.text) == _spelled(answer)), None)
+    rests = tuple({one.statement.text: one.statement for one in checked if one.statement}.values())
     if same is not None:
-        return Verified(answer, checked, "supported", (same,))
-    if checked and all(one.holds for one in checked):
-        rests = tuple({one.statement.text: one.statement for one in checked if one.statement}.values())
+        rests = (same,)
+    if (same is not None or (checked and all(one.holds for one in checked))) and is_answered(recalled, rests):
         return Verified(answer, checked, "supported", rests)
     instead = right_answer(recalled, situation)
     status: Status = "withheld" if instead.startswith(REFUSAL) else "corrected"
     return Verified(instead, checked, status, recalled.statements if recalled.tasks else recalled.statements[:1])
+
+
+def is_answered(recalled: Recalled, rests: Sequence[Statement]) -> bool:
+    """Whether one of the statements is what the question asks for, where it asks for one: what is true of something
+    else is no answer.
+    """
+    asked = recalled.understood
+    wanted = [one.text for one in recalled.statements if answers(one.program, asked)]
+    return not wanted or not rests or any(one.text in wanted or answers(one.program, asked) for one in rests)
 
 
 def check(answer: str, recalled: Recalled, situation: Situation) -> tuple[Checked, ...]:

@@ -9,9 +9,11 @@ before. Nothing here knows of labels, losses or words.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import field, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import pydantic.dataclasses
@@ -190,7 +192,7 @@ class LanguageModel(nn.Module):
     ) -> list[list[int]]:
         """Greedy answers in tokens, at most `most` each, without the token that ends them.
 
-        Without latents no sensor is seen. What was `told` of each, as texts, is all that its numbers may be of.
+        Without latents no sensor is seen. What was `told` of each, as lines, is what answers go on as (`OnlyTold`).
         """
         from transformers import LogitsProcessorList
 
@@ -207,8 +209,7 @@ class LanguageModel(nn.Module):
         end = self.end()
         rules = LogitsProcessorList()
         if told is not None:
-            texts = [[self.answer(text) for text in several] for several in told]
-            rules.append(OnlyTold(texts, self.words, 0))
+            rules.append(OnlyTold([self.told(several) for several in told], self.words, 0))
         with self.sensed(soft_BQh):
             said_BL = cast(Any, self.llm).generate(
                 inputs_embeds=x_BLh.to(self.llm.dtype),
@@ -242,9 +243,11 @@ class LanguageModel(nn.Module):
         tokenizer = self.words
         for turn in chat:
             turn["content"] = harmless(turn["content"], tokenizer)
-        if tokenizer.chat_template is None:
-            text = "\n".join(turn["content"] for turn in chat)
-            return list(tokenizer(f"{text}\n", add_special_tokens=False).input_ids)
+        if tokenizer.chat_template is None:  # a turn is a line, so no turn has two
+            parts = (
+                each["content"] if each["role"] == "system" else " ".join(each["content"].split()) for each in chat
+            )
+            return list(tokenizer("".join(f"{part}\n" for part in parts), add_special_tokens=False).input_ids)
         written = tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
         bos = tokenizer.bos_token or ""
         return list(tokenizer(cast(str, written).removeprefix(bos), add_special_tokens=False).input_ids)
@@ -252,6 +255,10 @@ class LanguageModel(nn.Module):
     def answer(self, text: str) -> list[int]:
         """The tokens of an answer, and the one that ends it."""
         return [*self.words(text, add_special_tokens=False).input_ids, self.end()]
+
+    def told(self, lines: Iterable[str]) -> list[list[int]]:
+        """The tokens of lines: each as a sentence, and as a part of one."""
+        return [self.answer(f"{said}.") for line in lines for said in (f"{line[:1].upper()}{line[1:]}", f" {line}")]
 
     def text(self, tokens: Sequence[int]) -> str:
         """What tokens say."""
@@ -321,10 +328,21 @@ class LanguageModel(nn.Module):
 
 def harmless(text: str, tokenizer: PreTrainedTokenizerBase) -> str:
     """The text with tokens that control a chat taken apart, so that it can only be data."""
-    for special in sorted(tokenizer.all_special_tokens, key=len, reverse=True):
-        while special and special in text:
-            text = text.replace(special, f"{special[0]} {special[1:]}" if len(special) > 1 else "")
+    control = _control(tokenizer)
+    while control.search(text):  # what was taken apart may have stood between the halves of another
+        text = control.sub(lambda found: f"{found[0][0]} {found[0][1:]}" if len(found[0]) > 1 else "", text)
     return text
+
+
+@lru_cache(maxsize=4)
+def _control(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str]:
+    """Any token that controls a chat: those of `all_special_tokens` are only some of those that are special, and what
+    begins a thought or a call of a tool (`<think>`) often is not even that.
+    """
+    added = tokenizer.added_tokens_decoder.values()
+    marks = {str(one) for one in added if one.special or (len(str(one)) > 1 and re.search(r"[^\w\s]", str(one)))}
+    listed = sorted({*tokenizer.all_special_tokens, *marks}, key=len, reverse=True)
+    return re.compile("|".join(re.escape(one) for one in listed if one.strip()) or "(?!)")
 
 
 class GatedAttention(nn.Module):

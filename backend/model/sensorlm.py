@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 
 Label = Annotated[str, Field(pattern=NAME)]
 """A label that is no task's own: named like what stands in topics."""
-Words = Annotated[str, Field(min_length=1, max_length=80)]
+WORDS = r"^[^\W_][\w '’,()/-]*$"
+"""Those of a label, on one line: they stand in sentences and before questions."""
+Words = Annotated[str, Field(min_length=1, max_length=80, pattern=WORDS)]
 
 
 @pydantic.dataclasses.dataclass(config=CHECKED)

@@ -208,7 +208,7 @@ class Talk:
         soft_BQh = language.soft(self._predictor.latents([saying.context for saying in rows]))
         x_BLh, there_BL = self._read(rows, soft_BQh)
         place_BL = (there_BL.cumsum(-1) - 1).clamp_min(0)
-        told = [[language.answer(line) for line in saying.chat.lines.splitlines()] for saying in rows]
+        told = [language.told(saying.chat.lines.splitlines()) for saying in rows]
         rule = OnlyTold(told, self._words, 0)
         cache = self._cache()
         piece = max(1, _PIECE // len(rows))

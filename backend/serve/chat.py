@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from backend.serve.align import GroupKey
 from backend.serve.dialogue import Dialogue, Question, Told
 from broker.errors import ConfigError, MessageError
-from broker.questions import MAX_QUESTION, MAX_TOKENS, TOKENS
+from broker.questions import MAX_QUESTION, MAX_TOKENS, MAX_WHOLE, TOKENS
 from broker.topics import ID, KEY, check_name
 from edge.config import wanted
 
@@ -36,7 +36,7 @@ MODEL = "iotlm"
 _MOST_BYTES = 1 << 20
 _STATUS = {"group": 404, "model": 404, "busy": 429, "starting": 503, "failed": 500}
 _TYPES = {404: "not_found_error", 429: "rate_limit_error", 500: "server_error", 503: "server_error"}
-_LINE = re.compile(r"^\s*(site|group|session|sensors)\s*[:=]\s*(\S.*?)\s*$", re.MULTILINE)
+_FIELD = re.compile(r"\s*(site|group|session|sensors)\s*[:=]")
 
 
 class _Message(BaseModel):
@@ -160,7 +160,7 @@ def _question(body: _Body, dialogue: Dialogue) -> Question:
     if len(last.text) > MAX_QUESTION:
         raise MessageError("messages", f"a question has at most {MAX_QUESTION} characters")
     said = [one.text for one in body.messages if one.role in ("system", "developer")]
-    fields = dict(_LINE.findall("\n".join(said))) | (body.metadata or {})
+    fields = _fields("\n".join(said)) | (body.metadata or {})
     sensors = tuple(re.split(r"[,\s]+", fields["sensors"].strip())) if fields.get("sensors", "").strip() else ()
     if strange := [one for one in sensors if not re.fullmatch(KEY, one)]:
         raise MessageError("sensors", f"{strange[0][:40]!r} is no device/stream")
@@ -168,10 +168,16 @@ def _question(body: _Body, dialogue: Dialogue) -> Question:
     if session and not re.fullmatch(ID, session):
         raise MessageError("session", "1 to 64 of A-Z, a-z, 0-9, '-' and '_' are wanted")
     most = body.max_completion_tokens or body.max_tokens or TOKENS
-    turns = tuple((one.text, other.text) for one, other in _pairs(earlier))
+    turns = tuple((one.text[:MAX_QUESTION], other.text[:MAX_WHOLE]) for one, other in _pairs(earlier))
     return Question(
         _group(dialogue, body.model, fields), last.text, session, turns, sensors, min(most, MAX_TOKENS), "http"
     )
+
+
+def _fields(said: str) -> dict[str, str]:
+    """What the lines of a system's message name, each on a line of its own."""
+    found = {match[1]: line[match.end() :].strip() for line in said.split("\n") if (match := _FIELD.match(line))}
+    return {name: value for name, value in found.items() if value}
 
 
 def _pairs(messages: list[_Message]) -> list[tuple[_Message, _Message]]:

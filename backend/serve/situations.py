@@ -23,6 +23,7 @@ from backend.dialogue.programs import Lacking
 from backend.dialogue.recall import Recalled, recall
 from backend.dialogue.situation import Happening, Index, Reading, Situation, named
 from backend.dialogue.understand import Understood, understand
+from backend.dialogue.vocabulary import PLACES, may_name
 from backend.dialogue.words import Sensor, clock
 from backend.model.history import Context
 from backend.serve.align import GroupKey
@@ -40,7 +41,8 @@ _MOST_EPISODES = 2_000
 _GROUPS = 64  # whose newest windows are kept at hand
 _ABOUT_NS = 30 * SECOND  # around a moment that is named
 _SHOWN = 20  # names in an error
-_STRANGE = re.compile(r"[^\w \-]+")
+_LONGEST_NAME = 40  # characters of a placement
+_WORDS = re.compile(r"[^\W_]+")
 _USUAL = "activity-recognition"
 
 
@@ -106,7 +108,7 @@ class _Near:
         first = self.measured[0].t0 if self.measured else since
         self.newest |= {one.stream: one for one in fresh}
         self.newest = {stream: one for stream, one in self.newest.items() if one.t0 >= first}
-        sensors = named((key, one.modality, _plain(one.placement)) for key, one in sorted(self.newest.items()))
+        sensors = _named((key, one.modality, place_name(one.placement)) for key, one in sorted(self.newest.items()))
         if sensors == self.sensors:
             more = _readings(fresh, sensors)
             self.readings = [*self.readings[gone:], *more]
@@ -259,9 +261,9 @@ class Situations:
                 return situation, f"so many numbers are not at hand, only those since {reach}"
             wanted = [one for one in more if not asked.streams or one.stream in asked.streams]
             # those who measured then and do so no more have a name, too
-            placed = {one.stream: (one.stream, one.modality, _plain(one.placement)) for one in wanted}
+            placed = {one.stream: (one.stream, one.modality, place_name(one.placement)) for one in wanted}
             placed |= {stream: (stream, one.modality, one.placement) for stream, one in situation.sensors.items()}
-            sensors = named(placed.values())
+            sensors = _named(placed.values())
             here_readings = [replace(one, sensor=sensors[one.stream]) for one in situation.readings]
             readings = (*_readings(wanted, sensors), *here_readings)
             index: Index = {}
@@ -302,9 +304,23 @@ def _sort_in(readings: Iterable[Reading], index: Index) -> None:
             values.append((one.t0, value))
 
 
-def _plain(placement: str) -> str:
-    """A device's own word, as it may stand in a sentence."""
-    return " ".join(_STRANGE.sub(" ", placement).split())[:40] or "unknown"
+def place_name(placement: str) -> str:
+    """A device's own words as they may stand in a sentence: a place of ours, or one name that says nothing else."""
+    words = _WORDS.findall(placement)
+    if (known := " ".join(words).casefold()) in PLACES:
+        return known
+    return _own("-".join(words)[:_LONGEST_NAME].strip("-"), "place") if words else "unknown"
+
+
+def _named(streams: Iterable[tuple[str, str, str]]) -> dict[str, Sensor]:
+    """By stream, its sensor; what tells two of one name apart says nothing else, either."""
+    found = named(streams).items()
+    return {key: replace(one, device=_own(one.device, "device")) if one.device else one for key, one in found}
+
+
+def _own(word: str, kind: str) -> str:
+    """A word that is, or becomes, a name."""
+    return word if may_name(word) else f"{kind}-{word}"
 
 
 def _local() -> tzinfo:

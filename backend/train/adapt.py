@@ -7,6 +7,7 @@ before. Its encoders stay as they are, byte for byte: devices need no new ones. 
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,7 +23,7 @@ from backend.checkpoint import PRETRAINED, Checkpoint, load_checkpoint, save_che
 from backend.data import DATASETS
 from backend.data.recorded import Taken, read_taken
 from backend.model.history import StreamTokens
-from backend.model.sensorlm import ModelConfig, Predictor, SensorModel
+from backend.model.sensorlm import WORDS, ModelConfig, Predictor, SensorModel
 from backend.tasks import Classification
 from backend.tasks.task import Placed
 from backend.train.card import adapted_card
@@ -192,12 +193,16 @@ def task_for(predictor: Predictor, taken: Sequence[Taken], asked: str | None) ->
 def extended(config: ModelConfig, task: str, recorded: Sequence[str], words: Mapping[str, str]) -> ModelConfig:
     """The configuration with the labels that were recorded.
 
-    Raises ConfigError for a label that is no name, and for words of a label that is none of the new ones.
+    Raises ConfigError for a label that is no name, for words of a label that is none of the new ones, and for words
+    that are more than words.
     """
     whole, mine = config.whole(task).outputs, config.task(task).outputs
     new = sorted({check_name(label, "label") for label in recorded if label not in whole})
     if strange := set(words) - set(new):
         raise ConfigError(f"--words {min(strange)}: not one of the new labels ({', '.join(new) or 'none'})")
+    for label, said in words.items():
+        if not re.fullmatch(WORDS, said):
+            raise ConfigError(f"--words {label}={said!r}: letters, digits, spaces and ' , ( ) / - are wanted")
     taught_words = {label: words.get(label, label.replace("-", " ")) for label in new}
     outputs = tuple(dict.fromkeys(label for label in recorded if label in whole and label not in mine))
     changed = config

@@ -17,7 +17,6 @@ from rich.console import Console
 
 from backend.checkpoint import Checkpoint
 from backend.dialogue.items import KINDS
-from backend.dialogue.programs import Statement
 from backend.dialogue.recall import recall
 from backend.dialogue.verify import check, verify
 from backend.model.history import Context
@@ -122,7 +121,7 @@ def answer(predictor: Predictor, asked: Many[Asked], *, tokens: bool = True, lin
     for first in range(0, len(order), TOGETHER):
         some = order[first : first + TOGETHER]
         latents = predictor.latents([asked[i].context for i in some]) if tokens else None
-        told = [[_sentence(s) for s in recalled[i].statements] for i in some] if lines else None
+        told = [[one.text for one in recalled[i].statements] for i in some] if lines else None
         for i, ids in zip(some, language.generate(latents, [prompts[i] for i in some], MOST, told=told), strict=True):
             one, known, text = asked[i], recalled[i], language.text(ids)
             verified = verify(text, known, one.situation)
@@ -132,11 +131,6 @@ def answer(predictor: Predictor, asked: Many[Asked], *, tokens: bool = True, lin
                 [(c.claim.kind, c.holds) for c in check(verified.text, known, one.situation)],
             )  # fmt: skip
     return [found[i] for i in range(len(asked))]
-
-
-def _sentence(statement: Statement) -> str:
-    text = f"{statement.text}."
-    return f"{text[:1].upper()}{text[1:]}"
 
 
 def _recalled(one: Asked) -> Any:
