@@ -1,6 +1,7 @@
 """What can be asked over HTTP, of a backend that runs."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 import httpx
@@ -10,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from backend.serve.api import Parts, create_app
 from backend.serve.config import load
 from backend.serve.pipeline import Pipeline
+from backend.serve.server import _api
 from backend.serve.store import Commit, Store
 from broker import topics
 from broker.errors import ConfigError
@@ -151,3 +153,11 @@ def test_a_file_that_is_missing_or_broken_is_named(tmp_path: Path):
     (tmp_path / "bad.toml").write_text("a = [")
     with pytest.raises(ConfigError, match="no valid TOML"):
         load(tmp_path / "bad.toml", {})
+
+
+async def test_without_the_setting_there_is_no_console(tmp_path: Path):
+    with contextlib.closing(Store(f"sqlite:///{tmp_path}/s.db")) as store:
+        config = load(None, {"console": False, "http.port": 0})
+        async with _api(config, Parts(new_metrics().registry, store)) as url, httpx.AsyncClient() as http:
+            assert (await http.get(f"{url}console/")).status_code == 404
+            assert "paths" in (await http.get(url, headers={"accept": "text/html"})).json()

@@ -89,12 +89,13 @@ class Recalled:
 
 
 def answers(program: Program, asked: Understood) -> bool:
-    """Whether a program is of the kind that the question names: its statistic, its fact, or how long, how often, when.
+    """Whether a program is what the question names: its statistic, fact and sensor, or how long, how often, when.
 
     A question that names none of them may mean any.
     """
     if isinstance(program, Statistic):
-        return program.stat == (asked.stat or program.stat) and program.fact in (asked.facts or (program.fact,))
+        named = (asked.stat or program.stat, asked.facts or (program.fact,), asked.sensors or (program.sensor,))
+        return program.stat == named[0] and program.fact in named[1] and program.sensor in named[2]
     wanted = next((kind for kind, wishes in _WANTED.items() if asked.wishes & wishes), None)
     return wanted is None or not isinstance(program, tuple(_WANTED)) or isinstance(program, wanted)
 

@@ -61,11 +61,17 @@ def verify(answer: str, recalled: Recalled, situation: Situation) -> Verified:
     rests = tuple({one.statement.text: one.statement for one in checked if one.statement}.values())
     if same is not None:
         rests = (same,)
-    if (same is not None or (checked and all(one.holds for one in checked))) and is_answered(recalled, rests):
+    held = same is not None or (bool(checked) and all(one.holds for one in checked))
+    if held and is_answered(recalled, rests) and (not recalled.tasks or _names_one(checked)):
         return Verified(answer, checked, "supported", rests)
     instead = right_answer(recalled, situation)
     status: Status = "withheld" if instead.startswith(REFUSAL) else "corrected"
     return Verified(instead, checked, status, recalled.statements if recalled.tasks else recalled.statements[:1])
+
+
+def _names_one(checked: Sequence[Checked]) -> bool:
+    """Whether a label is told: reasons alone do not say what is going on."""
+    return any(one.claim.kind == "label" for one in checked)
 
 
 def is_answered(recalled: Recalled, rests: Sequence[Statement]) -> bool:

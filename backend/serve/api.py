@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, RedirectResponse
 from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
@@ -35,8 +35,11 @@ class Parts:
     pipeline: Pipeline | None = None
 
 
-def create_app(parts: Parts) -> FastAPI:
-    """The application; every handler is a coroutine or runs in a thread, so none holds up the event loop."""
+def create_app(parts: Parts, home: str = "") -> FastAPI:
+    """The application; every handler is a coroutine or runs in a thread, so none holds up the event loop.
+
+    Whoever wants HTML at `/`, as a browser does, is sent to `home`, if there is one.
+    """
     app = FastAPI(title="IoT-LM backend", docs_url=None, redoc_url=None)
 
     @app.exception_handler(RequestValidationError)
@@ -50,8 +53,10 @@ def create_app(parts: Parts) -> FastAPI:
         text = f"{request.method} {request.url.path}: {error.detail}; GET / lists the paths"
         return JSONResponse({"error": text}, status_code=error.status_code, headers=error.headers)
 
-    @app.get("/")
-    async def paths() -> dict[str, list[str]]:
+    @app.get("/", response_model=None)
+    async def paths(request: Request) -> dict[str, list[str]] | Response:
+        if home and "text/html" in request.headers.get("accept", ""):
+            return RedirectResponse(home)
         return {"paths": [route.path for route in app.routes if isinstance(route, APIRoute) and route.path != "/"]}
 
     @app.get("/metrics")

@@ -7,6 +7,7 @@ lateness_s = 1.0                # how long a moment waits for a stream that is s
 max_wait_s = 30.0               # how long a moment waits for a stream that delivers, but is behind; 4 for a gps
 idle_s = 5.0                    # silence after which what is open is closed
 tasks = ["event-detection"]     # what is told of all groups; left out: every task that the model knows
+console = true                  # whether a browser finds the console at /console
 update_s = 10.0                 # an event that goes on is told again this often; 0: never
 [broker]
 host = "127.0.0.1"              # port, username, password, ca, cert, key
@@ -148,6 +149,7 @@ class ServeConfig(BaseSettings):
     idle_s: float = Field(default=5.0, gt=0)
     max_wait_s: float = Field(default=30.0, gt=0)
     update_s: float = Field(default=10.0, ge=0)
+    console: bool = True
     broker: ServeBrokerConfig = ServeBrokerConfig()
     tasks: list[str] | None = None
     groups: dict[str, GroupConfig] = Field(default_factory=dict)

@@ -28,6 +28,7 @@ from backend.serve.dialogue import Dialogue
 from backend.serve.engine import Engine, Model
 from backend.serve.ingest import Ingest, Sender, Verdict
 from backend.serve.notices import Notices
+from backend.serve.recent import Recent
 from backend.serve.situations import Situations
 from backend.serve.store import Commit, Store
 from broker import topics
@@ -85,8 +86,10 @@ class Pipeline:
         self._notices = notices = Notices()
         snapshot = store.load()
         self.ingest = Ingest(snapshot.marks, metrics, model.check, now, config.limits.limits(), notices)
+        grouping = Grouping({name: group.devices for name, group in config.groups.items()})
+        self.recent = Recent(grouping.key, now) if config.console else None
         self.aligner = Aligner(
-            Grouping({name: group.devices for name, group in config.groups.items()}),
+            grouping,
             {key: state.slot for key, state in snapshot.groups.items()},
             hop_ns=HOP_NS,
             lateness_s=config.lateness_s,
@@ -107,7 +110,7 @@ class Pipeline:
             busy=talk.way if talk else None,
             clock=clock,
         )
-        self._model = model
+        self._model, self.tasks = model, model.tasks
         self.dialogue = self._dialogue(talk)
         self._answers = Answers(link, self.dialogue, now)
         self._again: set[Sender] = set()  # senders to whom their watermark is to be told again
@@ -180,10 +183,14 @@ class Pipeline:
         topic = topics.parse(message.topic)
         if isinstance(topic, topics.StatusTopic) and message.payload:
             status = decode_status(message.payload)
+            if self.recent is not None:
+                self.recent.status(topic.site, topic.device, status)
             self.batcher.put(self.aligner.status(topic.site, topic.device, status))
         elif isinstance(topic, topics.FrameTopic):
             verdict, sender, accepted = self.ingest.take(topic, message.payload)
             if accepted is not None:
+                if self.recent is not None and accepted.window is not None:
+                    self.recent.window(topic.site, accepted.window)
                 self.batcher.put(self.aligner.add(accepted))
             elif verdict is Verdict.COMMITTED and sender is not None:
                 self._again.add(sender)
@@ -260,16 +267,24 @@ class Pipeline:
         self._metrics.windows.inc(len(commit.windows))
         for event in commit.events:
             self._metrics.events.labels(event.task, event.phase).inc()
+        for sender, mark in commit.marks.items():
+            self._note(sender, lost=sum(gap.last - gap.first + 1 for gap in mark.gaps))
         for closed in batch:
             if closed.moment is None:
                 if closed.by == "late":
                     self._metrics.late_windows.inc(len(closed.receipts))
+                    for receipt in closed.receipts:
+                        self._note(receipt.sender, late=1)
                 elif closed.receipts:
                     self._metrics.unplaced.labels(closed.by).inc(len(closed.receipts))
                 continue
             self._metrics.moments.labels(closed.by).inc()
             length_s = max(MODALITIES[window.modality].window_s for window in closed.moment.windows)
             self._metrics.delay_s.observe(max(0.0, (now - closed.moment.t0) / 1e9 - length_s))
+
+    def _note(self, sender: Sender, *, lost: int = 0, late: int = 0) -> None:
+        if self.recent is not None:
+            self.recent.note(sender.site, sender.device, lost=lost, late=late)
 
     async def _catch_up(self) -> None:
         """Publish the events that were committed while the broker was away."""

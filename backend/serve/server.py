@@ -11,9 +11,10 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
+from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from backend.metrics import Metrics
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger(__name__)
+
+_ANSWER_S = 20.0  # beyond the language model's time, for all else that an answer takes
+_MOST_WORDS = 1 << 18  # bytes of what a page may say at once
 
 
 class _Api(uvicorn.Server):
@@ -91,12 +95,12 @@ async def _run(
         cert=b.cert,
         key=b.key,
         keepalive=b.keepalive,
-        limit=config.limits.payload,
         version="5",  # for response topics
     )
     pipeline = Pipeline(config, link, model, parts.store, metrics, talk=talk)
     parts.link, parts.pipeline = link, pipeline
-    announce(f"{url} answers /metrics /readyz /events /v1/chat/completions")
+    console = " /console" if config.console else ""
+    announce(f"{url} answers{console} /metrics /readyz /events /v1/chat/completions")
     announce(f"model {model.digest[:12]} is loaded, the broker is looked for at {b.host}:{b.port}")
     telling = asyncio.create_task(_tell(link, announce, f"takes frames from {b.host}:{b.port}, site {config.site}"))
     try:
@@ -118,14 +122,26 @@ async def _tell(link: MqttLink, announce: Callable[[str], None], text: str) -> N
 async def _api(config: ServeConfig, parts: Parts) -> AsyncIterator[str]:
     """The HTTP API, for as long as the context lasts, and its address."""
     listener = _listen(config.http.host, config.http.port)
-    settings = uvicorn.Config(create_app(parts), log_config=None, access_log=False, lifespan="off", ws="none")
-    server = _Api(settings)
+    server = _Api(_console(config, parts) if config.console else _settings(create_app(parts)))
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         yield f"http://{config.http.host}:{listener.getsockname()[1]}/"
     finally:
         server.should_exit = True
         await task
+
+
+def _settings(app: FastAPI, **more: Any) -> uvicorn.Config:
+    return uvicorn.Config(app, **{"log_config": None, "access_log": False, "lifespan": "off", "ws": "none", **more})
+
+
+def _console(config: ServeConfig, parts: Parts) -> uvicorn.Config:
+    """The HTTP API with the console, which wants a web socket and to be told of beginning and end."""
+    from backend.serve.console.mount import PATH, add_console
+
+    app = create_app(parts, home=f"{PATH}/")
+    add_console(app, parts, config.dialogue.time_s + _ANSWER_S)
+    return _settings(app, lifespan="on", ws="websockets-sansio", ws_max_size=_MOST_WORDS, ws_per_message_deflate=False)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -61,18 +61,18 @@ class TalkConfig:
     """
 
     start: str
-    recordings: Count = 160
-    simulated: Count = 16
-    moments: Count = 8
+    recordings: Count = 120
+    simulated: Count = 10
+    moments: Count = 12
     asked: Count = 4
-    labels: Share = 0.6
+    labels: Share = 0.5
     noise: Amount = 0.05
-    steps: Count = 1500
-    items: Count = 6
+    steps: Count = 1200
+    items: Count = 5
     named: Count = 16
-    texts: Count = 4
+    texts: Count = 6
     keep: Amount = 1.0
-    learning_rate: Positive = 5e-4
+    learning_rate: Positive = 8e-4
     warmup: Share = 0.05
     weight_decay: Amount = 0.05
     clip: Positive = 1.0
