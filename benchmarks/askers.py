@@ -22,7 +22,7 @@ from benchmarks.processes import Process, free_port, mosquitto, python, wait_lis
 from benchmarks.recordings import stream, windows_of, write_recording
 from benchmarks.throughput import wait_model
 from broker import topics
-from broker.link import MqttLink
+from broker.link import Link, MqttLink
 from broker.messages import (
     Answer,
     Ask,
@@ -53,6 +53,7 @@ QUESTIONS = (
     "When was the rms of the IMU on the wrist the largest?",
 )
 _SETTLE_S = 2.0  # of a stretch, before it counts
+_PATIENCE_S = 60.0  # for an answer; one that takes longer is a failure of the whole
 
 
 def quantiles(seconds: Sequence[float]) -> dict[str, float]:
@@ -65,7 +66,7 @@ def quantiles(seconds: Sequence[float]) -> dict[str, float]:
 
 @dataclass
 class Stretch:
-    """What was measured while so many people asked, in seconds."""
+    """What was measured while so many people asked, in seconds. A question that is refused has no answer."""
 
     seconds: float = 0.0
     events: list[float] = field(default_factory=list)
@@ -95,7 +96,7 @@ class Stretch:
 class Home:
     """Devices that send, people who ask, and somebody who hears it all, in one event loop."""
 
-    def __init__(self, link: MqttLink, frames: Sequence[Frame], devices: int) -> None:
+    def __init__(self, link: Link, frames: Sequence[Frame], devices: int) -> None:
         self._link, self._frames = link, frames
         self._devices = [f"device-{n}" for n in range(devices)]
         self._sent: dict[tuple[str, int], float] = {}  # by device and slot
@@ -155,41 +156,41 @@ class Home:
             self._asked[name] = parts
             began = time.perf_counter()
             question = QUESTIONS[n % len(QUESTIONS)]
-            await self._link.publish(topics.ask(SITE, device), encode_json(Ask(name, question, most=MOST)))
-            part = await parts.get()
-            self._stretch.first_parts.append(time.perf_counter() - began)
-            while not part.done:
+            async with asyncio.timeout(_PATIENCE_S):
+                await self._link.publish(topics.ask(SITE, device), encode_json(Ask(name, question, most=MOST)))
                 part = await parts.get()
-            self._stretch.answers.append(time.perf_counter() - began)
-            self._stretch.refused += bool(part.error)
+                first = time.perf_counter() - began
+                while not part.done:
+                    part = await parts.get()
             del self._asked[name]
+            if part.error:
+                self._stretch.refused += 1
+            else:
+                self._stretch.first_parts.append(first)
+                self._stretch.answers.append(time.perf_counter() - began)
 
     async def while_asked(self, people: int, seconds: float) -> Stretch:
         """What is measured while so many ask; nobody waits for an answer any more when it is returned."""
         self._over = False
-        asking = [asyncio.create_task(self.ask(self._devices[n % len(self._devices)])) for n in range(people)]
-        await asyncio.sleep(_SETTLE_S)
-        self._stretch = found = Stretch(seconds)
-        await asyncio.sleep(seconds)
-        self._stretch, self._over = Stretch(), True
-        await asyncio.gather(*asking)
+        async with asyncio.TaskGroup() as asking:
+            for n in range(people):
+                asking.create_task(self.ask(self._devices[n % len(self._devices)]))
+            await asyncio.sleep(_SETTLE_S)
+            self._stretch = found = Stretch(seconds)
+            await asyncio.sleep(seconds)
+            self._stretch, self._over = Stretch(), True
         return found
 
     @asynccontextmanager
     async def living(self) -> AsyncIterator[None]:
-        """All devices send, and everything is heard."""
+        """All devices send, and everything is heard; where one of it fails, so does all."""
         count = len(self._devices)
-        tasks = [asyncio.create_task(self.send(d, n / count * HOP_NS / 1e9)) for n, d in enumerate(self._devices)]
-        tasks.append(asyncio.create_task(self.hear()))
-        try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self.send(d, n / count * HOP_NS / 1e9)) for n, d in enumerate(self._devices)]
+            tasks.append(group.create_task(self.hear()))
             yield
-        finally:
             for task in tasks:
                 task.cancel()
-            ended = await asyncio.gather(*tasks, return_exceptions=True)
-            for error in ended:
-                if isinstance(error, Exception):
-                    raise error
 
 
 def frames_of(folder: Path) -> list[Frame]:

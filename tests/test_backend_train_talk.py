@@ -14,7 +14,7 @@ from backend.cli import app
 from backend.model.language import LanguageConfig, resolved
 from backend.recipes import instructed
 from backend.train.card import dialogue_table
-from backend.train.conversation import MODES, SENSORS, measure_dialogue
+from backend.train.conversation import measure_dialogue
 from backend.train.moments import LABELS
 from backend.train.questions import EDITS
 from backend.train.run import train
@@ -79,6 +79,15 @@ def test_only_the_language_model_learns(stages, data, name, tmp_path):
     assert all(line["kept"] >= 0 and min(line[part] for part in ("seen", "named", "read")) > 0 for line in lines)
     assert other.record["talk"]["steps"] == 4 and (tmp_path / "run" / "curves.png").is_file()
     assert "## Dialogue" not in (tmp_path / "run" / "MODEL_CARD.md").read_text()
+
+
+def test_a_run_measures_itself_and_tells_in_its_card(stages, data, tmp_path):
+    config = TalkConfig(str(stages / "kept"), **QUICK | {"measured": 1, "steps": 1})
+    talk(config, data, tmp_path / "run", QUIET)
+    report = json.loads((tmp_path / "run" / "dialogue.json").read_text())
+    card = (tmp_path / "run" / "MODEL_CARD.md").read_text()
+    assert f"{report['n']} questions in held-out wordings" in card and "In stage 3 (1 steps" in card
+    assert load_checkpoint(tmp_path / "run").record["validation"]["sp_sw_har"]
 
 
 def test_a_resumed_run_is_the_uninterrupted_one(stages, data, tmp_path, monkeypatch):
@@ -148,7 +157,8 @@ def test_what_is_measured(stages, data, tmp_path):
         assert key in next(iter(report["by_kind"].values()))
     assert report["claim_precision"] == 1.0 and report["absent_sensor_mentions"] == 0.0
     assert report["answer_accuracy_unverified"] < 0.2 < report["answer_accuracy"]
-    assert set(report["modes"]) == set(MODES) and set(report["sensors"]) == set(SENSORS)
+    assert set(report["modes"]) == {"both", "tokens", "facts", "free", "neither"}
+    assert set(report["sensors"]) == {"real", "shuffled", "zeroed", "missing"}
     assert set(report["edits"]) == set(EDITS)
     for name, (low, high) in ((name, of) for name, of in report["intervals"].items() if of is not None):
         assert 0 <= low <= report[name] <= high <= 1, name

@@ -238,6 +238,11 @@ def test_nobody_elses_page_may_talk_to_it(served: Served):
     where = f"{served.url}/console/_nicegui_ws/socket.io/?EIO=4&transport=polling"
     assert httpx.get(where, headers={"origin": "http://elsewhere.example"}).status_code == 400
     assert httpx.get(where, headers={"origin": served.url}).status_code == 200
+    page, api = f"{served.url}/console/", f"{served.url}/healthz"
+    for headers in ({"host": "elsewhere.example"}, {"sec-fetch-site": "cross-site", "sec-fetch-dest": "image"}):
+        assert httpx.get(page, headers=headers).status_code in (400, 403)
+        assert httpx.get(api, headers=headers).status_code == 200
+    assert httpx.get(page).headers["content-security-policy"] == "frame-ancestors 'none'"
 
 
 def test_a_browser_is_led_to_it_and_a_machine_is_not(served: Served):
@@ -253,5 +258,22 @@ def test_it_says_how_the_backend_is_and_its_pages_are_few(served: Served, browse
         expect(page.locator(".top")).to_contain_text("live", timeout=SLOW_MS)
         served.broker.kill()
         expect(page.locator(".top")).to_contain_text("the broker is away", timeout=SLOW_MS)
-        found = [httpx.get(f"{served.url}/console/").status_code for _ in range(MOST_PAGES)]
-        assert found[0] == 200 and found[-1] == 503
+        fetched = [httpx.get(f"{served.url}/console/").status_code for _ in range(2 * MOST_PAGES)]
+        assert set(fetched) == {200}  # whoever does not connect occupies no page
+        found = [connected(served.url) for _ in range(MOST_PAGES)]
+        assert found[0] and not found[-1]
+
+
+def connected(url: str) -> bool:
+    """Fetch a page and connect as its script does; false where there is no room for it."""
+    answer = httpx.get(f"{url}/console/")
+    if answer.status_code == 503:
+        return False
+    name = re.search(r"client_id\W+([0-9a-f-]{36})", answer.text)[1]
+    asked = {"EIO": "4", "transport": "polling", "client_id": name, "implicit_handshake": "true"}
+    asked |= {"tab_id": name, "document_id": name, "next_message_id": "0"}
+    with httpx.Client(base_url=f"{url}/console/_nicegui_ws/") as http:
+        opened = http.get("socket.io/", params=asked).text
+        asked["sid"] = re.search(r'"sid":"([^"]+)"', opened)[1]
+        http.post("socket.io/", params=asked, content="40")
+        return http.get("socket.io/", params=asked).text.startswith("40")

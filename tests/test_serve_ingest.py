@@ -160,7 +160,9 @@ def test_memory_is_bounded():
     ingest = new_ingest(pending_per_device=3, devices=2, dead_letters=5)
     for seq in range(1, 10):
         ingest.take(TOPIC, encode_frame(imu_frame(seq, seq)))
-    assert ingest.pending == 3
+    assert ingest.pending == ingest.pending_of("s", "watch") == 3
+    ingest.take(TOPIC, encode_frame(imu_frame(1, 1, epoch="e2")))  # a spool that was replaced
+    assert (ingest.pending_of("s", "watch"), ingest.pending_of("s", "nobody")) == (4, 0)
     for name in ("b", "c", "d"):
         ingest.take(FrameTopic("s", name, "imu"), encode_frame(imu_frame(1, 1)))
     assert len({sender.device for sender, _ in ingest.senders()}) == 2

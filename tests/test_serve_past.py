@@ -61,6 +61,7 @@ def test_episodes_begin_and_end_with_their_events(open_store):
     assert store.episodes(HOME, T0, 9) == [first, second]
     assert store.episodes(HOME, T0, 1) == [second]
     assert store.episodes(HOME, T0 + 20 * SECOND, 9) == [second]
+    assert store.episodes(HOME, T0, 1, until=T0 + 29 * SECOND) == [first]
     assert store.episodes(OTHER, T0, 9) == []
 
 

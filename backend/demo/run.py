@@ -253,7 +253,7 @@ def _how_to(mqtt: int, http: int, wanted: int, estimates: bool) -> list[str]:
     note = "" if mqtt == wanted else f" (port {wanted} was taken)"
     port = "" if mqtt == _MQTT else f" -p {mqtt}"
     return [
-        f"{kind} broker on 127.0.0.1:{mqtt}{note}, metrics and events on http://127.0.0.1:{http}",
+        f"{kind} broker on 127.0.0.1:{mqtt}{note}, console, metrics and events on http://127.0.0.1:{http}",
         f"subscribe:  mosquitto_sub{port} -t 'iotlm/events/#'",
         *([f"            mosquitto_sub{port} -t 'iotlm/estimates/#'"] if estimates else []),
         "stop:       Ctrl-C",

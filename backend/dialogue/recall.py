@@ -64,11 +64,13 @@ TASK_SENSES = {
 }
 """Whose facts are reasons for a task's label."""
 REASONS = 2
-_WANTED: dict[type[Program], frozenset[str]] = {
-    Beside: frozenset({"before", "after"}),
-    When: frozenset({"when"}),
-    Total: frozenset({"long", "often"}),
-}
+_WANTED: tuple[tuple[frozenset[str], tuple[type[Program], ...]], ...] = (
+    (frozenset({"before", "after"}), (Beside,)),
+    (frozenset({"when"}), (When, Statistic)),
+    (frozenset({"long", "often"}), (Total,)),
+    (frozenset({"change"}), (Changed,)),
+    (frozenset({"compare"}), (Compared,)),
+)
 _PAST = frozenset({"long", "often", "when", "before", "after", "meanwhile", "change", "past"})
 _TALK = frozenset({"sensors", "unit", "known", "hello", "facts"})
 
@@ -89,15 +91,18 @@ class Recalled:
 
 
 def answers(program: Program, asked: Understood) -> bool:
-    """Whether a program is what the question names: its statistic, fact and sensor, or how long, how often, when.
+    """Whether a program is of what the question names: how long, how often, when, what changed, which is larger, what
+    came before; and of numbers the statistic, the fact and the sensor.
 
     A question that names none of them may mean any.
     """
-    if isinstance(program, Statistic):
-        named = (asked.stat or program.stat, asked.facts or (program.fact,), asked.sensors or (program.sensor,))
-        return program.stat == named[0] and program.fact in named[1] and program.sensor in named[2]
-    wanted = next((kind for kind, wishes in _WANTED.items() if asked.wishes & wishes), None)
-    return wanted is None or not isinstance(program, tuple(_WANTED)) or isinstance(program, wanted)
+    kinds = [kind for wishes, several in _WANTED for kind in several if asked.wishes & wishes]
+    if kinds and not isinstance(program, tuple(kinds)):
+        return False
+    if not isinstance(program, Statistic):
+        return True
+    named = (asked.stat or program.stat, asked.facts or (program.fact,), asked.sensors or (program.sensor,))
+    return program.stat == named[0] and program.fact in named[1] and program.sensor in named[2]
 
 
 def recall(question: str, situation: Situation, before: Understood | None = None) -> Recalled:

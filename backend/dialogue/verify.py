@@ -54,33 +54,43 @@ class Verified:
     statements: tuple[Statement, ...]
 
 
-def verify(answer: str, recalled: Recalled, situation: Situation) -> Verified:
-    """The answer if all of it holds, else what is true in its place."""
+def verify(answer: str, recalled: Recalled, situation: Situation, told: Sequence[Verified] = ()) -> Verified:
+    """The answer if all of it holds, else what is true in its place. `told` is what was said of it before."""
     checked = check(answer, recalled, situation)
     same = next((one for one in recalled.statements if _spelled(one.text) == _spelled(answer)), None)
     rests = tuple({one.statement.text: one.statement for one in checked if one.statement}.values())
     if same is not None:
         rests = (same,)
-    held = same is not None or (bool(checked) and all(one.holds for one in checked))
-    if held and is_answered(recalled, rests) and (not recalled.tasks or _names_one(checked)):
+    holds = same is not None or (bool(checked) and all(one.holds for one in checked))
+    if holds and _is_answered(
+        recalled,
+        [*(one for part in told for one in part.checked), *checked],
+        [*(one for part in told for one in part.statements), *rests],
+    ):
         return Verified(answer, checked, "supported", rests)
     instead = right_answer(recalled, situation)
     status: Status = "withheld" if instead.startswith(REFUSAL) else "corrected"
-    return Verified(instead, checked, status, recalled.statements if recalled.tasks else recalled.statements[:1])
+    rests = recalled.statements
+    return Verified(instead, checked, status, rests if recalled.tasks or not rests else (likeliest(recalled),))
 
 
-def _names_one(checked: Sequence[Checked]) -> bool:
-    """Whether a label is told: reasons alone do not say what is going on."""
-    return any(one.claim.kind == "label" for one in checked)
+def likeliest(recalled: Recalled) -> Statement:
+    """The first statement that is what the question names, or just the first; there has to be one."""
+    wanted = (one for one in recalled.statements if one.lacks or answers(one.program, recalled.understood))
+    return next(wanted, recalled.statements[0])
 
 
-def is_answered(recalled: Recalled, rests: Sequence[Statement]) -> bool:
-    """Whether one of the statements is what the question asks for, where it asks for one: what is true of something
-    else is no answer.
+def _is_answered(recalled: Recalled, checked: Sequence[Checked], rests: Sequence[Statement]) -> bool:
+    """Whether what is asked for is told, or that it cannot be: what is true of something else is no answer, and reasons
+    alone do not say what is going on.
     """
+    if recalled.tasks:
+        return any(one.claim.kind == "label" for one in checked)
     asked = recalled.understood
-    wanted = [one.text for one in recalled.statements if answers(one.program, asked)]
-    return not wanted or not rests or any(one.text in wanted or answers(one.program, asked) for one in rests)
+    if asked.missing:
+        return any(one.claim.kind == "refusal" for one in checked) or any(one.lacks for one in rests)
+    wanted = any(answers(one.program, asked) for one in recalled.statements)
+    return not wanted or not rests or any(answers(one.program, asked) for one in rests)
 
 
 def check(answer: str, recalled: Recalled, situation: Situation) -> tuple[Checked, ...]:
@@ -129,7 +139,7 @@ def right_answer(recalled: Recalled, situation: Situation) -> str:
     if missing:
         return refusal(missing[0].text)
     if recalled.statements:
-        return f"{capital(recalled.statements[0].text)}."
+        return f"{capital(likeliest(recalled).text)}."
     return refusal(NOTHING)
 
 

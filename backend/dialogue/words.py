@@ -169,7 +169,12 @@ class Sensor:
     device: str = ""
 
     def __str__(self) -> str:
-        return f"{CALLED.get(self.modality, self.modality)} {self.where}"
+        return f"{self.name} {self.where}"
+
+    @property
+    def name(self) -> str:
+        """`IMU`, `touch panel`."""
+        return CALLED.get(self.modality, self.modality)
 
     @property
     def where(self) -> str:

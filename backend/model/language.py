@@ -330,8 +330,14 @@ def harmless(text: str, tokenizer: PreTrainedTokenizerBase) -> str:
     """The text with tokens that control a chat taken apart, so that it can only be data."""
     control = _control(tokenizer)
     while control.search(text):  # what was taken apart may have stood between the halves of another
-        text = control.sub(lambda found: f"{found[0][0]} {found[0][1:]}" if len(found[0]) > 1 else "", text)
+        text = control.sub(_apart, text)
     return text
+
+
+def _apart(found: re.Match[str]) -> str:
+    """Its first sign, which is no blank, and the rest; nothing of a single sign."""
+    whole = found[0].strip()
+    return f"{whole[0]} {whole[1:]}" if len(whole) > 1 else ""
 
 
 @lru_cache(maxsize=4)
@@ -342,7 +348,7 @@ def _control(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str]:
     added = tokenizer.added_tokens_decoder.values()
     marks = {str(one) for one in added if one.special or (len(str(one)) > 1 and re.search(r"[^\w\s]", str(one)))}
     listed = sorted({*tokenizer.all_special_tokens, *marks}, key=len, reverse=True)
-    return re.compile("|".join(re.escape(one) for one in listed if one.strip()) or "(?!)")
+    return re.compile("|".join(re.escape(one.strip()) for one in listed if one.strip()) or "(?!)")
 
 
 class GatedAttention(nn.Module):

@@ -239,7 +239,7 @@ class Dialogue:
         self._talk.say(saying)
         try:
             async for sentence in self._whole(news, until, heard):
-                verified = await self._think(verify, sentence, seen.recalled, seen.situation)
+                verified = await self._think(verify, sentence, seen.recalled, seen.situation, tuple(heard.told))
                 if verified.status != "supported":
                     heard.failed = verified
                     return

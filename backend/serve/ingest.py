@@ -290,6 +290,10 @@ class Ingest:
             for epoch, receiver in epochs.items():
                 yield Sender(site, device, epoch), receiver
 
+    def pending_of(self, site: str, device: str) -> int:
+        """Windows of a device that are accepted and not committed."""
+        return sum(receiver.pending for receiver in self._devices.get((site, device), {}).values())
+
     def _has_room(self, receiver: Receiver) -> bool:
         """Whether one more window may be held, however large: so the largest gets through, too."""
         limits = self._limits

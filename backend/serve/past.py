@@ -47,6 +47,8 @@ EPISODES = sa.Table(
 )
 _REMEMBERED = 10_000
 """Events of an older database from which episodes are made."""
+LATEST = (1 << 63) - 1
+"""Of times, ns UTC, that a database integer holds."""
 
 
 class Measured(NamedTuple):
@@ -137,12 +139,12 @@ def readings(db: sa.Connection, key: GroupKey, after: int, until: int, most: int
     return sorted(found, key=lambda one: (one.t0, one.stream))
 
 
-def episodes(db: sa.Connection, key: GroupKey, since: int, most: int) -> list[Episode]:
-    """What was told of a group and had not ended before a time, in order; the newest `most`."""
+def episodes(db: sa.Connection, key: GroupKey, since: int, most: int, until: int = LATEST) -> list[Episode]:
+    """What was told of a group, had not ended before a time and began by another, in order; the newest `most`."""
     t = EPISODES.c
     query = (
         sa.select(t.task, t.label, t.began, t.ended, t.id, t.end)
-        .where(t.site == key.site, t.group == key.group, (t.ended == 0) | (t.ended > since))
+        .where(t.site == key.site, t.group == key.group, t.began <= until, (t.ended == 0) | (t.ended > since))
         .order_by(t.began.desc())
         .limit(most)
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -28,6 +28,7 @@ LEVELS_HZ = 10.0
 """Levels of sound in a second."""
 MOST = 256
 """Streams and devices that are followed; those that were heard of longest ago give way."""
+_MOST_WINDOWS = 1_024  # of a strip, however its clock goes
 _MOST_CHANNELS = 9  # a series of more is told by its facts
 _SIDE = 128  # longest side of a picture that is kept
 _QUIET = 1e-6  # -120 dB of full scale
@@ -54,8 +55,8 @@ class Strip:
     rate: float
     shown: tuple[str, ...]
     units: tuple[str, ...]
-    samples: deque[Samples] = field(default_factory=deque)
-    facts: deque[tuple[int, Mapping[str, float]]] = field(default_factory=deque)
+    samples: deque[Samples] = field(default_factory=lambda: deque(maxlen=_MOST_WINDOWS))
+    facts: deque[tuple[int, Mapping[str, float]]] = field(default_factory=lambda: deque(maxlen=_MOST_WINDOWS))
     picture: NDArray[np.float32] | None = None
     until: int = 0
     version: int = 0
@@ -97,7 +98,7 @@ class Recent:
         """A device's own word. One that is offline names no streams: those that it named before are kept."""
         health = self._health(site, device)
         if not status.streams and health.status is not None:
-            status = Status(status.state, status.epoch, health.status.streams, status.version, status.time)
+            status = replace(status, streams=health.status.streams)
         health.status = status
 
     def window(self, site: str, window: StreamWindow) -> None:

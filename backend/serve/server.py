@@ -140,7 +140,7 @@ def _console(config: ServeConfig, parts: Parts) -> uvicorn.Config:
     from backend.serve.console.mount import PATH, add_console
 
     app = create_app(parts, home=f"{PATH}/")
-    add_console(app, parts, config.dialogue.time_s + _ANSWER_S)
+    add_console(app, parts, config.dialogue.time_s + _ANSWER_S, config.http.host)
     return _settings(app, lifespan="on", ws="websockets-sansio", ws_max_size=_MOST_WORDS, ws_per_message_deflate=False)
 
 

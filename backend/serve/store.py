@@ -328,10 +328,10 @@ class Store:
         with self._engine.connect() as db:
             return past.readings(db, key, after, until, most)
 
-    def episodes(self, key: GroupKey, since: int, most: int) -> list[past.Episode]:
-        """What was told of a group and had not ended before a time; see `past.episodes`."""
+    def episodes(self, key: GroupKey, since: int, most: int, until: int = past.LATEST) -> list[past.Episode]:
+        """What was told of a group and touches a time; see `past.episodes`."""
         with self._engine.connect() as db:
-            return past.episodes(db, key, since, most)
+            return past.episodes(db, key, since, most, until)
 
     def check(self) -> None:
         """Prove that the store can be written; raises SQLAlchemyError otherwise."""

@@ -81,9 +81,10 @@ def dialogue_table(report: Mapping[str, Any]) -> list[str]:
     """Figures of `eval --dialogue`, with intervals, as Markdown."""
     lines = [
         f"{report['n']} questions in held-out wordings about {report['people']} people who were not learned from; 95 % "
-        "intervals by a bootstrap over people.",
+        "intervals by a bootstrap over people. Claims are held against the facts and what the heads decided: after the "
+        "verifier they hold by its own judgement.",
         "",
-        "| | language model alone | told, after the verifier |",
+        "| | said, before the verifier | told, after it |",
         "|---|---|---|",
     ]
     for words, name in (
@@ -106,19 +107,25 @@ def dialogue_table(report: Mapping[str, Any]) -> list[str]:
         f"| tokens zeroed; without the sense that tells | {sensors['zeroed']:.3f}; {sensors['missing']:.3f} |",
         f"| always the commonest label | {report['chance']:.3f} |",
         "",
-        "| kind of question | n | right | language model alone |",
+        "| kind of question | n | right | before the verifier |",
         "|---|---|---|---|",
     ]
     for kind, one in report["by_kind"].items():
         alone = one["answer_accuracy_unverified"]
         lines.append(f"| {kind} | {one['n']} | {one['answer_accuracy']:.3f} | {alone:.3f} |")
-    lines += ["", "| the language model is given | right | claims that hold |", "|---|---|---|"]
-    for mode, words in (("both", "tokens and lines"), ("facts", "lines"), ("neither", "neither")):
+    lines += ["", "| before the verifier, given | right | claims that hold |", "|---|---|---|"]
+    given = {"both": "tokens and lines", "free": "these, and said freely", "facts": "lines", "neither": "neither"}
+    for mode, words in given.items():
         one = report["modes"][mode]
         lines.append(f"| {words} | {one['answer_accuracy_unverified']:.3f} | {one['claim_precision_unverified']:.3f} |")
-    lines += ["", "| after an edit of what was measured | n | right before | after | both |", "|---|---|---|---|---|"]
+    lines += [
+        "",
+        "| after an edit of what was measured | n | right before | after | both | both, before the verifier |",
+    ]
+    lines += ["|---|---|---|---|---|---|"]
     for how, one in edits.items():
-        lines.append(f"| {how} | {one['n']} | {one['before']:.3f} | {one['after']:.3f} | {one['both']:.3f} |")
+        right = " | ".join(f"{one[key]:.3f}" for key in ("before", "after", "both", "both_unverified"))
+        lines.append(f"| {how} | {one['n']} | {right} |")
     return lines
 
 

@@ -29,8 +29,6 @@ from broker.errors import CheckpointError, DataError
 TOGETHER = 32
 MOST = 96
 """Tokens of an answer."""
-MODES = ("both", "tokens", "facts", "neither")
-SENSORS = ("real", "shuffled", "zeroed", "missing")
 
 
 def measure_dialogue(
@@ -43,6 +41,8 @@ def measure_dialogue(
     seed: int = 0,
 ) -> dict[str, Any]:
     """All figures, over at most so many recordings of each set that the checkpoint knows, and moments of each.
+
+    `..._unverified` is what the language model says in serving before the verifier, `label_accuracy` from tokens alone.
 
     Raises:
         CheckpointError: the checkpoint has no language model.
@@ -59,7 +59,7 @@ def measure_dialogue(
     if not asked:
         raise DataError("nobody is there whom the checkpoint has not learned from and whose sensors it knows")
     rng = np.random.default_rng([seed, 95])
-    report: dict[str, Any] = {"n": len(asked), "people": len({one.person for one in asked})}
+    report: dict[str, Any] = {"n": len(asked), "people": len({(one.dataset, one.person) for one in asked})}
     console.print(f"{len(asked)} questions about {report['people']} people who were not learned from")
     both = answer(predictor, asked)
     report |= figures(both) | {"intervals": intervals(both)}
@@ -68,18 +68,23 @@ def measure_dialogue(
     report["by_set"] = {
         name: figures([a for a in both if a.asked.dataset == name]) for name in dict.fromkeys(a.dataset for a in asked)
     }
-    console.print(f"both: {line_of(report)}")
     labels = [one for one in asked if one.item.kind in LABELS]
     report["modes"] = {"both": _short(both)}
     tokens = answer(predictor, labels, lines=False)
     report["modes"]["tokens"] = _short(tokens)
     report["modes"]["facts"] = _short(answer(predictor, asked, tokens=False))
+    report["modes"]["free"] = _short(answer(predictor, asked, free=True))
     report["modes"]["neither"] = _short(answer(predictor, asked, tokens=False, lines=False))
     report["label_accuracy"] = figures(tokens)["label_accuracy"]
     report["intervals"]["label_accuracy"] = intervals(tokens)["label_accuracy"]
+    for kind, one in report["by_kind"].items():
+        one["label_accuracy"] = figures([a for a in tokens if a.asked.item.kind == kind])["label_accuracy"]
+    for name, one in report["by_set"].items():
+        one["label_accuracy"] = figures([a for a in tokens if a.asked.dataset == name])["label_accuracy"]
     report["label_accuracy_of_heads"] = share(
         one.head.get(one.item.task) == one.truth.get(one.item.task) for one in labels
     )
+    console.print(line_of(report), soft_wrap=True)
     report["sensors"] = {"real": report["label_accuracy"]}
     order = rng.permutation(len(labels))
     for name, contexts in (
@@ -104,8 +109,13 @@ def measure_dialogue(
     return report
 
 
-def answer(predictor: Predictor, asked: Many[Asked], *, tokens: bool = True, lines: bool = True) -> list[Answered]:
-    """What the language model says to each, and what is told after the verifier."""
+def answer(
+    predictor: Predictor, asked: Many[Asked], *, tokens: bool = True, lines: bool = True, free: bool = False
+) -> list[Answered]:
+    """What the language model says to each, and what is told after the verifier.
+
+    It says it as in serving, where what begins as a line goes on as one; with `free` it may say anything.
+    """
     language = predictor.model.language
     assert language is not None
     recalled = [_recalled(one) for one in asked]
@@ -121,14 +131,13 @@ def answer(predictor: Predictor, asked: Many[Asked], *, tokens: bool = True, lin
     for first in range(0, len(order), TOGETHER):
         some = order[first : first + TOGETHER]
         latents = predictor.latents([asked[i].context for i in some]) if tokens else None
-        told = [[one.text for one in recalled[i].statements] for i in some] if lines else None
+        told = [[one.text for one in recalled[i].statements] for i in some] if lines and not free else None
         for i, ids in zip(some, language.generate(latents, [prompts[i] for i in some], MOST, told=told), strict=True):
             one, known, text = asked[i], recalled[i], language.text(ids)
             verified = verify(text, known, one.situation)
             found[i] = Answered(
                 one, text, verified.text, verified.status,
-                [(c.claim.kind, c.holds) for c in verified.checked],
-                [(c.claim.kind, c.holds) for c in check(verified.text, known, one.situation)],
+                verified.checked, check(verified.text, known, one.situation),
             )  # fmt: skip
     return [found[i] for i in range(len(asked))]
 
@@ -170,8 +179,8 @@ def line_of(report: dict[str, Any]) -> str:
     return (
         f"answers right {report['answer_accuracy']:.3f} ({report['answer_accuracy_unverified']:.3f} before the "
         f"verifier), claims that hold {report['claim_precision']:.4f} ({report['claim_precision_unverified']:.3f}), "
-        f"abstention {report['abstention_precision']:.3f} / {report['abstention_recall']:.3f}, labels "
-        f"{report['label_accuracy']:.3f}"
+        f"abstention {report['abstention_precision']:.3f} / {report['abstention_recall']:.3f}, labels from tokens "
+        f"alone {report['label_accuracy']:.3f}"
     )
 
 

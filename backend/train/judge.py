@@ -1,37 +1,42 @@
 """What an answer is worth: right by the program of its question, and whether what it claims holds.
 
-Every figure is a share of something counted per answer, so each has an interval by a bootstrap over people.
+Claims are held against the facts and against what the heads decided, as serving does; whether a label is right, the
+truth says. Every figure is a share of something counted per answer, so each has an interval by a bootstrap over people.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from collections.abc import Sequence as Many
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from backend.dialogue.claims import REFUSAL, claims_of
+from backend.dialogue.claims import Claim, claims_of
 from backend.dialogue.programs import Label, Program, Sensors, Statement
+from backend.dialogue.recall import HELLO
 from backend.dialogue.situation import Situation
+from backend.dialogue.verify import Checked
+from backend.dialogue.words import fact_name, unit_of
 from backend.train.moments import LABELS
 from backend.train.questions import Asked
+from edge.facts import FACTS
 
 _DRAWS = 1000
 
 
 @dataclass
 class Answered:
-    """What was said to an item by the language model, and what was told after the verifier; claims as kind, holds."""
+    """What was said to an item by the language model, and what was told after the verifier, with the claims of both."""
 
     asked: Asked
     said: str
     told: str
     status: str = ""
-    claims: list[tuple[str, bool]] = field(default_factory=list)
-    claims_told: list[tuple[str, bool]] = field(default_factory=list)
+    claims: Many[Checked] = ()
+    claims_told: Many[Checked] = ()
 
     @cached_property
     def right(self) -> bool:
@@ -51,24 +56,37 @@ class Answered:
     @property
     def refuses(self) -> bool:
         """It is told that it cannot be answered."""
-        return REFUSAL.casefold() in self.told.casefold()
+        return any(
+            c.claim.kind == "refusal" or (c.statement is not None and c.statement.lacks and c.statement.text != HELLO)
+            for c in self.claims_told
+        )
 
 
 FIGURES: dict[str, Callable[[Answered], Iterable[bool]]] = {
     "answer_accuracy": lambda a: [a.right],
     "answer_accuracy_unverified": lambda a: [a.right_said],
-    "claim_precision": lambda a: [holds for _, holds in a.claims_told],
-    "claim_precision_unverified": lambda a: [holds for _, holds in a.claims],
+    "claim_precision": lambda a: [c.holds for c in a.claims_told],
+    "claim_precision_unverified": lambda a: [c.holds for c in a.claims],
     "claim_coverage": lambda a: [bool(a.claims_told)],
-    "unit_errors": lambda a: [kind == "number" and not holds for kind, holds in a.claims],
-    "absent_sensor_mentions": lambda a: [("sensor", False) in a.claims_told],
-    "absent_sensor_mentions_unverified": lambda a: [("sensor", False) in a.claims],
+    "unit_errors": lambda a: [_is_of_another_unit(c) for c in a.claims if c.claim.kind == "number"],
+    "absent_sensor_mentions": lambda a: [_names_absent(a.claims_told)],
+    "absent_sensor_mentions_unverified": lambda a: [_names_absent(a.claims)],
     "abstention_precision": lambda a: [a.lacks] if a.refuses else [],
     "abstention_recall": lambda a: [a.refuses] if a.lacks else [],
     "label_accuracy": lambda a: [a.right_said] if a.asked.item.kind in LABELS else [],
     "corrected": lambda a: [a.status != "supported"],
 }
 """What each answer adds to a figure, which is the share of those that are true."""
+
+
+def _is_of_another_unit(checked: Checked) -> bool:
+    """Whether a number of a fact has a unit that is not the fact's."""
+    units = {unit_of(fact) for fact in FACTS if fact_name(fact) == checked.claim.fact}
+    return bool(units) and checked.claim.unit not in units
+
+
+def _names_absent(checked: Many[Checked]) -> bool:
+    return any(c.claim.kind == "sensor" and not c.holds for c in checked)
 
 
 def figures(answered: Many[Answered]) -> dict[str, Any]:
@@ -111,8 +129,6 @@ def _is_right(asked: Asked, text: str) -> bool:
     statement = program.evaluate(situation)
     if statement is None:
         return False
-    if statement.lacks and item.asked == "refusal":
-        return REFUSAL.casefold() in text.casefold() and statement.text.casefold() in text.casefold()
     if statement.text.casefold() in text.casefold():
         return True
     return _says(item.asked, program, statement, text, situation)
@@ -122,12 +138,20 @@ def _says(asked: str, program: Program, statement: Statement, text: str, situati
     """Whether a text in other words has the number, the time, the sensor or the label of a statement."""
     claims = claims_of(text, situation)
     if asked == "number" and statement.numbers:
-        return any(
-            c.kind == "number" and c.unit == n.unit and n.holds(c.value) for n in statement.numbers for c in claims
-        )
+        numbers = [c for c in claims if c.kind == "number"]
+        return bool(numbers) and all(_is_number_of(c, statement) for c in numbers)
     if asked == "sensor" and isinstance(program, Sensors):
         return {str(one) for one in statement.sensors} <= {str(c.sensor) for c in claims if c.kind == "sensor"}
     if asked == "label":
         named_labels = {c.label for c in claims if c.kind == "label"}
         return bool(statement.labels) and set(statement.labels) <= named_labels
     return False
+
+
+def _is_number_of(claim: Claim, statement: Statement) -> bool:
+    """Whether it is one of the statement's numbers, and is said of nothing else."""
+    return (
+        any(claim.unit == n.unit and n.holds(claim.value) for n in statement.numbers)
+        and claim.sensor in (None, *statement.sensors)
+        and claim.stat in ("", *(n.stat for n in statement.numbers))
+    )

@@ -6,6 +6,7 @@ sensor) and not the question: what is right then, the program of the question sa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from backend.data.aloud import counted, read_aloud
 from backend.data.observed import observe
 from backend.data.recording import Recording
 from backend.dialogue.items import KINDS, Item, draw
-from backend.dialogue.programs import Lacking
+from backend.dialogue.programs import Beside, Compared, Heard, Lacking, Meanwhile, Statistic, Total, When
 from backend.dialogue.recall import recall
 from backend.dialogue.situation import Situation
 from backend.model.history import Context
@@ -153,32 +154,41 @@ def _edited(recording: Recording, asked: list[Asked], predictor: Predictor, labe
 
 
 def _after(asked: Asked, situation: Situation, context: Context) -> Asked | None:
-    """The question after an edit; None where its answer stays, or what was asked for is gone."""
-    was, now = (asked.item.program.evaluate(one) for one in (asked.situation, situation))
+    """The question after an edit; None where its right answer stays, or nothing was measured in its time."""
+    program, whole = asked.item.program, (asked.situation.began, asked.situation.now)
+    if isinstance(program, Statistic) and program.during:
+        return None  # of a time that is looked up first, and is another one then
+    recalled = recall(asked.item.question, situation)
+    spanned = isinstance(program, Statistic | Compared | Total | When | Beside | Meanwhile | Heard)
+    if spanned and program.span == whole and recalled.understood.span is None:  # type: ignore[attr-defined]
+        program = replace(program, span=(situation.began, situation.now))  # type: ignore[type-var]  # all known then
+    was, now = asked.item.program.evaluate(asked.situation), program.evaluate(situation)
     if was is None or now is None or was.text == now.text:
         return None
-    recalled = recall(asked.item.question, situation)
-    if all(one.text != now.text for one in recalled.statements):
-        return None  # another span, say: from the beginning, which is another now
-    return replace(asked, item=replace(asked.item, recalled=recalled), situation=situation, context=context)
+    item = replace(asked.item, program=program, recalled=recalled)
+    return replace(asked, item=item, situation=situation, context=context)
 
 
 def _without(asked: Asked) -> Asked | None:
-    """The question without the sensor that it is about: what is missing is the answer then."""
+    """The question without the one sensor that it names: that there is none is the answer then."""
     statement = asked.item.program.evaluate(asked.situation)
-    if statement is None or len(statement.sensors) != 1 or len(asked.situation.sensors) == 1:
+    sensors = () if statement is None else statement.sensors
+    words = set(re.findall(r"\w+", asked.item.question.casefold()))
+    named = sensors and set(re.findall(r"\w+", f"{sensors[0].name} {sensors[0].placement}".casefold())) <= words
+    if not named or len(sensors) != 1 or len(asked.situation.sensors) == 1:
         return None
-    gone = asked.situation.names[statement.sensors[0]]
+    gone = asked.situation.names[sensors[0]]
     situation = replace(
         asked.situation,
         sensors={stream: own for stream, own in asked.situation.sensors.items() if stream != gone},
         readings=tuple(one for one in asked.situation.readings if one.stream != gone),
     )
-    recalled = recall(asked.item.question, situation)
-    if not recalled.understood.missing:
-        return None  # another sensor is meant then, or no sensor was
     item = replace(
-        asked.item, recalled=recalled, program=Lacking(recalled.understood.missing[0]), asked="refusal", kind="missing"
+        asked.item,
+        recalled=recall(asked.item.question, situation),
+        program=Lacking(f"there is no {sensors[0].name}"),
+        asked="refusal",
+        kind="missing",
     )
     rest = tuple(row for row in asked.context.rows if row.key != gone)
     context = replace(asked.context, rows=rest) if rest else asked.context

@@ -158,9 +158,13 @@ def measure(
 ) -> None:
     """Save the checkpoint with what is told of it: decisions about people held out, and answers to their questions."""
     reports = examine_held(checkpoint, held, out, console, speak=False)
-    asked = measure_dialogue(checkpoint, data, console, recordings=measured) if measured else None
-    if asked is not None:
-        write_json(out / DIALOGUE, asked)
+    asked = None
+    if measured:
+        try:
+            asked = measure_dialogue(checkpoint, data, console, recordings=measured)
+            write_json(out / DIALOGUE, asked)
+        except DataError as error:
+            console.print(f"not asked: {error}", soft_wrap=True)
     save_checkpoint(checkpoint, out)
     (out / "MODEL_CARD.md").write_text(model_card(checkpoint, reports, asked))
     console.print(f"checkpoint {out}: {checkpoint.digest[:12]}")

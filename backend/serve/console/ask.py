@@ -31,9 +31,9 @@ Mark = Callable[[str, tuple[int, int], str], Awaitable[None]]
 _MOST_TURNS = 30  # questions and answers that a page shows
 _EXAMPLES = ("What is the person doing?", "Which sensors are there?", "What happened in the last 5 minutes?")
 _STANDING = {
-    "supported": "The language model said so, and it holds.",
-    "corrected": "What the language model said does not hold; this does.",
-    "withheld": "A part of what the language model said does not hold, and is left out.",
+    "supported": "Checked; in the language model's own words.",
+    "corrected": "Checked; not in the language model's own words.",
+    "withheld": "Checked; a part of what the language model said is left out.",
 }
 _BY_FACTS = "Told by facts alone."
 _ORDER = ("number", "label", "statement")  # what says most of an answer comes first
@@ -94,18 +94,24 @@ class Ask:
         self._note.set_visibility(alone)
 
     async def _send_entry(self) -> None:
-        words, self._entry.value = str(self._entry.value or "").strip(), ""
-        await self._send(words)
+        words = str(self._entry.value or "").strip()
+        if words and self._may_ask:
+            self._entry.value = ""
+            await self._send(words)
+
+    @property
+    def _may_ask(self) -> bool:
+        return self._key is not None and self._asking is None
 
     async def _send(self, words: str) -> None:
-        if not words or self._key is None or self._asking is not None:
+        if self._key is None or not self._may_ask:
             return
         self._asking = asyncio.current_task()
         self._examples.set_visibility(False)
         self._button.disable()
         try:
             with self._chat, box("turn") as turn:
-                text(words[:MAX_QUESTION], "question")
+                ui.label(words[:MAX_QUESTION]).classes("question")
                 with box("answer") as answer:
                     said = ui.label("").classes("said")
                     busy = ui.spinner("dots", size="24px")
@@ -120,8 +126,9 @@ class Ask:
                     self._stand(told)
             self._scroll(turn)
         finally:
-            self._asking = None
-            if not self._button.is_deleted:
+            if self._asking is asyncio.current_task():  # one that was left may end when the next one has begun
+                self._asking = None
+            if self._asking is None and not self._button.is_deleted:
                 self._button.enable()
 
     async def _answer(self, question: Question, said: ui.label) -> Told | None:
@@ -160,7 +167,7 @@ class Ask:
             for one in sorted(holds, key=lambda one: one.kind not in _ORDER):
                 self._piece(one)
             if fails:
-                text("Said by the language model and not told, for it does not hold:", "task")
+                text("Said by the language model and not told:", "task")
                 for one in fails:
                     self._piece(one)
             if told.attribution:

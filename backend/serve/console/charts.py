@@ -22,6 +22,7 @@ _GREY, _FAINT = "#8a8f98", "rgba(138,143,152,0.22)"
 _MARK = "rgba(232,134,46,0.25)"
 _TOP, _PANEL, _BETWEEN, _BOTTOM = 34, 78, 28, 22  # pixels
 _ROW = 22
+_MOST_ROWS = 12
 _FAMILY = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", sans-serif'
 _FONT = {"fontSize": 10, "color": _GREY}
 _SIGNS = {"m/s2": "m/s²", "m/s3": "m/s³", "deg": "°", "1": "", "count": "count"}
@@ -120,11 +121,8 @@ def bars(episodes: Sequence[Episode], words: Mapping[str, Mapping[str, str]], sp
             "axisLabel": {**_FONT, "fontSize": 11, "width": 124, "overflow": "truncate"},
             "splitLine": {"show": True, "lineStyle": {"color": _FAINT}},
         },
-        "series": series or [{"type": "line", "data": []}],
+        "series": series or [{"type": "line", "data": [], "markArea": _marked(mark)}],
     }  # fmt: skip
-
-
-_MOST_ROWS = 12
 
 
 def bars_height(episodes: Sequence[Episode]) -> int:

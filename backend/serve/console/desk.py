@@ -6,9 +6,10 @@ It belongs to the event loop; the database is read in a thread, at most once a s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,7 +18,7 @@ from backend.answer import Decision
 from backend.serve.align import GroupKey
 from backend.serve.console.lines import Lines, facts_panel, panels
 from backend.serve.console.pictures import Picture, picture
-from backend.serve.past import Episode
+from backend.serve.past import LATEST, Episode
 from backend.serve.recent import MOST, SPAN_S, Health, Strip
 from backend.tasks import Classification
 from broker.messages import Event
@@ -33,7 +34,8 @@ MINUTES = 10
 MOST_GROUPS = 200
 """That can be chosen from."""
 _MOST_EVENTS, _MOST_EPISODES, _MOST_READINGS = 200, 200, 10_000
-_FRESH_S = 0.9  # a drawing or a reading that is younger is not made again
+_FRESH_S = 0.9  # what is younger is not made again
+_MOST_KEPT = 4 * MOST  # drawings, lists and readings
 _AROUND_NS = 6 * SECOND  # what is shown before and after a span
 _NOW_NS = 5 * SECOND  # a group whose newest window is younger is drawn up to now
 T = TypeVar("T")
@@ -54,9 +56,10 @@ class Desk:
         self._parts, self._clock, self._now = parts, clock, now
         self._events: deque[Event] = deque(maxlen=_MOST_EVENTS)
         self._last = -1  # offset of the newest event that was read
-        self._read = 0.0
-        self._episodes: OrderedDict[GroupKey, tuple[float, list[Episode]]] = OrderedDict()
-        self._drawn: OrderedDict[tuple[GroupKey, str, str], tuple[float, object]] = OrderedDict()
+        self._read, self._reading = float("-inf"), asyncio.Lock()
+        self._episodes: OrderedDict[tuple[GroupKey, tuple[int, int] | None], tuple[float, list[Episode]]]
+        self._episodes = OrderedDict()
+        self._made: OrderedDict[Hashable, tuple[float, object]] = OrderedDict()
 
     @property
     def pipeline(self) -> Pipeline | None:
@@ -80,24 +83,25 @@ class Desk:
 
     def groups(self) -> list[GroupKey]:
         """Those that anything is known of, in order of their names."""
-        if self.pipeline is None or self.pipeline.recent is None:
+        if self.pipeline is None or (recent := self.pipeline.recent) is None:
             return []
-        return sorted(self.pipeline.recent.groups().union(self.pipeline.dialogue.groups()))[:MOST_GROUPS]
+        known = self.pipeline.dialogue.groups
+        return self.once("groups", lambda: sorted(recent.groups().union(known()))[:MOST_GROUPS])
 
     def strips(self, key: GroupKey) -> list[Strip]:
         """A group's streams."""
-        return self.pipeline.recent.strips(key) if self.pipeline and self.pipeline.recent else []
+        if self.pipeline is None or (recent := self.pipeline.recent) is None:
+            return []
+        return self.once(("strips", key), lambda: recent.strips(key))
 
     def devices(self, key: GroupKey) -> list[tuple[Health, int]]:
         """A group's devices, each with its windows that are on their way to the store."""
-        if self.pipeline is None or self.pipeline.recent is None:
+        if self.pipeline is None or (recent := self.pipeline.recent) is None:
             return []
-        found = self.pipeline.recent.devices(key)
-        wanted, pending = {(one.site, one.device) for one in found}, dict[tuple[str, str], int]()
-        for sender, receiver in self.pipeline.ingest.senders():
-            if sender[:2] in wanted:
-                pending[sender[:2]] = pending.get(sender[:2], 0) + receiver.pending
-        return [(one, pending.get((one.site, one.device), 0)) for one in found]
+        pending = self.pipeline.ingest.pending_of
+        return self.once(
+            ("devices", key), lambda: [(one, pending(one.site, one.device)) for one in recent.devices(key)]
+        )
 
     def refused(self) -> list[str]:
         """The newest messages that could not be used, newest first, as text."""
@@ -123,18 +127,18 @@ class Desk:
 
     def panels(self, strip: Strip, span: tuple[int, int]) -> list[Lines]:
         """What is drawn of a stream's last minute."""
-        return self._once(strip, "panels", lambda: panels(strip, *span))
+        return self.once(("panels", strip.group, strip.key), lambda: panels(strip, *span))
 
     def picture(self, strip: Strip) -> Picture | None:
         """A stream's newest frame."""
-        return self._once(strip, "picture", lambda: picture(strip))
+        return self.once(("picture", strip.group, strip.key), lambda: picture(strip))
 
     async def span(self, key: GroupKey, strip: Strip, span: tuple[int, int], fact: str) -> list[Lines]:
         """What a stream was like around a time, ns UTC: its samples where they are still there, or else facts."""
         began, ended = span[0] - _AROUND_NS, span[1] + _AROUND_NS
         if strip.shown and strip.samples and strip.samples[0][0] <= span[0]:
             return panels(strip, began, ended)
-        told = list(between_facts(strip, began, ended))
+        told: Sequence[tuple[int, Mapping[str, float]]] = strip.facts
         if not told or told[0][0] > span[0]:
             store = self._parts.store
             try:
@@ -148,34 +152,32 @@ class Desk:
     async def events(self, key: GroupKey) -> list[Event]:
         """A group's newest events, oldest first; of all groups, so many are kept."""
         newest = self._parts.store.newest_offset
-        if newest != self._last and self._clock() - self._read > _FRESH_S:
-            after, self._last, self._read = max(self._last, newest - _MOST_EVENTS), newest, self._clock()
-            try:
-                self._events += await asyncio.to_thread(self._parts.store.events, after, newest - after)
-            except SQLAlchemyError:
-                self._last = after
+        if newest != self._last and self._clock() - self._read > _FRESH_S and not self._reading.locked():
+            async with self._reading:  # who asks meanwhile gets what was there
+                after, self._read = max(self._last, newest - _MOST_EVENTS), self._clock()
+                with contextlib.suppress(SQLAlchemyError):
+                    self._events += await asyncio.to_thread(self._parts.store.events, after, newest - after)
+                    self._last = newest  # not before: the page that reads may go meanwhile
         return [event for event in self._events if (event.site, event.group) == key]
 
-    async def episodes(self, key: GroupKey, since: int) -> list[Episode]:
-        """What was told of a group and had not ended before a time, ns UTC; the newest ones."""
-        at, found = self._episodes.get(key, (float("-inf"), []))
+    async def episodes(self, key: GroupKey, span: tuple[int, int] | None = None) -> list[Episode]:
+        """What was told of a group and touches a time, ns UTC, or the last `MINUTES`; the newest ones."""
+        at, found = self._episodes.get((key, span), (float("-inf"), []))
         if self._clock() - at > _FRESH_S:
-            self._episodes[key] = self._clock(), found  # who asks meanwhile gets what was there
-            try:
-                found = await asyncio.to_thread(self._parts.store.episodes, key, since, _MOST_EPISODES)
-            except SQLAlchemyError:
-                return found
-            _keep(self._episodes, key, (self._clock(), found))
+            _keep(self._episodes, (key, span), (self._clock(), found))  # who asks meanwhile gets what was there
+            since, until = span or (self.minute(key)[1] - MINUTES * 60 * SECOND, LATEST)
+            with contextlib.suppress(SQLAlchemyError):
+                found = await asyncio.to_thread(self._parts.store.episodes, key, since, _MOST_EPISODES, until)
+                _keep(self._episodes, (key, span), (self._clock(), found))
         return found
 
-    def _once(self, strip: Strip, what: str, make: Callable[[], T]) -> T:
-        """A drawing of a stream, made anew when it is old."""
-        name = (strip.group, strip.key, what)
-        at, drawn = self._drawn.get(name, (float("-inf"), None))
+    def once(self, name: Hashable, make: Callable[[], T]) -> T:
+        """What all pages show alike, made anew when it is old."""
+        at, made = self._made.get(name, (float("-inf"), None))
         if self._clock() - at > _FRESH_S:
-            drawn = make()
-            _keep(self._drawn, name, (self._clock(), drawn))
-        return drawn  # type: ignore[return-value]
+            made = make()
+            _keep(self._made, name, (self._clock(), made))
+        return made  # type: ignore[return-value]
 
 
 K = TypeVar("K")
@@ -184,10 +186,5 @@ K = TypeVar("K")
 def _keep(kept: OrderedDict[K, T], name: K, value: T) -> None:
     kept[name] = value
     kept.move_to_end(name)
-    if len(kept) > 2 * MOST:
+    if len(kept) > _MOST_KEPT:
         kept.popitem(last=False)
-
-
-def between_facts(strip: Strip, began: int, ended: int) -> list[tuple[int, Mapping[str, float]]]:
-    """The facts of windows that began between two times, ns UTC."""
-    return [(t0, facts) for t0, facts in strip.facts if began <= t0 <= ended]

@@ -9,12 +9,10 @@ from datetime import tzinfo
 
 from nicegui import ui
 
-from backend.answer import Decision
 from backend.serve.align import GroupKey
 from backend.serve.console.charts import Options, Span, bars, bars_height, weights, weights_height
 from backend.serve.console.desk import MINUTES, Desk
 from backend.serve.console.parts import box, clock, pane, set_text, span_words, text
-from backend.serve.past import Episode
 from backend.serve.situations import FRESH_S
 from broker.messages import Event
 from edge.clock import SECOND
@@ -65,25 +63,31 @@ class Happenings:
         assert self._key is not None
         key, words = self._key, self._desk.words()
         _, end = self._desk.minute(key)
-        span = end - MINUTES * 60 * SECOND, end
-        if self._mark is not None:
-            set_text(self._when, f"Evidence, {span_words(*self._mark, zone)}")
+        live = end - MINUTES * 60 * SECOND, end
+        mark, span = self._mark, live
+        if mark is not None:
+            set_text(self._when, f"Evidence, {span_words(*mark, zone)}")
             self._hint.set_visibility(True)
-            span = _around(span, self._mark)
-        episodes = await self._desk.episodes(key, min(span[0], end - MINUTES * 60 * SECOND))
-        shown = [one for one in episodes if one.began <= span[1] and (one.ended or end) >= span[0]]
-        self._draw_line(shown, words, span)
-        self._decide(self._desk.decisions(key), words)
+            span = _around(live, mark)
+        found = await self._desk.episodes(key, span if span != live else None)
+        if key != self._key:  # the page has turned to another group meanwhile
+            return
+
+        def line() -> tuple[Options, int]:
+            shown = [one for one in found if one.began <= span[1] and (one.ended or end) >= span[0]]
+            return bars(shown, words, span, mark), bars_height(shown)
+
+        _redraw(self._line, *(line() if mark is not None else self._desk.once(("line", key), line)))
+        self._decide(words)
         self._list_events(await self._desk.events(key), words, zone)
 
     def _release(self) -> None:
         self._mark = None
         self._hint.set_visibility(False)
 
-    def _draw_line(self, episodes: Sequence[Episode], words: Mapping[str, Mapping[str, str]], span: Span) -> None:
-        _redraw(self._line, bars(episodes, words, span, self._mark), bars_height(episodes))
-
-    def _decide(self, decided: Mapping[str, tuple[Decision, int]], words: Mapping[str, Mapping[str, str]]) -> None:
+    def _decide(self, words: Mapping[str, Mapping[str, str]]) -> None:
+        assert self._key is not None
+        decided = self._desk.decisions(self._key)
         if not self._now.keys() <= decided.keys():
             self._decided.clear()
             self._now = {}
@@ -99,18 +103,7 @@ class Happenings:
         weighed = {task: one.attribution for task, (one, _) in decided.items() if one.attribution}
         self._gate.set_visibility(bool(weighed))
         if weighed:
-            total = Counter[str]()
-            for each in weighed.values():
-                total.update(each)
-            rows, columns = sorted(key for key, _ in total.most_common(_MOST_STREAMS)), list(weighed)
-            values = {
-                (row, column): weighed[task][key]
-                for row, key in enumerate(rows)
-                for column, task in enumerate(columns)
-                if key in weighed[task]
-            }
-            options = weights(rows, [_spoken(task) for task in columns], values)
-            _redraw(self._weights, options, weights_height(len(rows)))
+            _redraw(self._weights, *self._desk.once(("weights", self._key), lambda: _weighed(weighed)))
 
     def _list_events(self, events: Sequence[Event], words: Mapping[str, Mapping[str, str]], zone: tzinfo) -> None:
         told = [event for event in events if event.phase != "update"][: -_MOST_EVENTS - 1 : -1]
@@ -149,6 +142,21 @@ def _redraw(chart: ui.echart, options: Options, pixels: int) -> None:
     chart.options.update(options)
     chart.style(f"height: {pixels}px")
     chart.update()
+
+
+def _weighed(weighed: Mapping[str, Mapping[str, float]]) -> tuple[Options, int]:
+    """The table of weights by task and stream, and its height."""
+    total = Counter[str]()
+    for each in weighed.values():
+        total.update(each)
+    rows, columns = sorted(key for key, _ in total.most_common(_MOST_STREAMS)), list(weighed)
+    values = {
+        (row, column): weighed[task][key]
+        for row, key in enumerate(rows)
+        for column, task in enumerate(columns)
+        if key in weighed[task]
+    }
+    return weights(rows, [_spoken(task) for task in columns], values), weights_height(len(rows))
 
 
 def _around(span: Span, mark: Span) -> Span:

@@ -74,12 +74,18 @@ class Page:
         self._root.classes(remove=" ".join(f"on-{name}" for name in _TABS), add=f"on-{tab}")
 
     def _choose(self, event: ValueChangeEventArguments[Any]) -> None:
-        site, _, group = str(event.value or "").partition("/")
-        key = GroupKey(site, group)
+        """A person's choice: what the page offers by itself it has turned to before."""
+        key = _key(str(event.value or ""))
         if key == self._key or key not in self._desk.groups():
             return
+        self._wanted = ""
+        self._turn_to(key)
+        ui.navigate.history.replace(f"?group={key.site}/{key.group}")  # known names: a-z, 0-9 and '-'
+
+    def _turn_to(self, key: GroupKey) -> None:
+        if key == self._key:
+            return
         self._key = key
-        ui.navigate.history.replace(f"?group={site}/{group}")  # known names: a-z, 0-9 and '-'
         for pane in (self._signals, self._happenings, self._ask, self._devices):
             pane.turn_to(key)
 
@@ -109,6 +115,7 @@ class Page:
             chosen = self._group.value if self._group.value in names else names[0]
             if self._wanted in names:  # it may be heard of later than others
                 chosen, self._wanted = self._wanted, ""
+            self._turn_to(_key(chosen))
             self._group.set_options({name: name.replace("/", " / ") for name in names}, value=chosen)
 
     async def _mark(self, stream: str, span: tuple[int, int], fact: str) -> None:
@@ -123,3 +130,8 @@ class Page:
     def _open_tab(self, tab: str) -> None:
         self._open(tab)
         self._tabs.set_value(tab)
+
+
+def _key(name: str) -> GroupKey:
+    site, _, group = name.partition("/")
+    return GroupKey(site, group)

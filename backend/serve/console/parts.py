@@ -20,7 +20,7 @@ def box(classes: str) -> ui.element:
 
 def text(words: str, classes: str = "") -> ui.label:
     """Words, whoever wrote them."""
-    return ui.label(words[:_LONGEST]).classes(classes)
+    return ui.label(_cut(words)).classes(classes)
 
 
 def pane(name: str, title: str) -> ui.element:
@@ -33,8 +33,12 @@ def pane(name: str, title: str) -> ui.element:
 
 def set_text(label: ui.label, words: str) -> None:
     """Change words where they differ; what is equal is not sent again."""
-    if label.text != (words := words[:_LONGEST]):
+    if label.text != (words := _cut(words)):
         label.set_text(words)
+
+
+def _cut(words: str) -> str:
+    return words if len(words) <= _LONGEST else words[: _LONGEST - 1] + "…"
 
 
 def clock(time: int | str | None, zone: tzinfo) -> str:
