@@ -8,8 +8,8 @@ speaks at once while fewer than `ROUNDS` are on, and else with all who wait, whe
 will do, for nothing is merged.
 
 Whoever decides goes first (`Way`). The modules are a copy that shares every weight, so that what a module remembers of
-one forward (a gate its soft tokens) is not seen by the other thread. Answers are greedy; numbers are only those that
-were told (`OnlyTold`). Nothing here knows what is true.
+one forward (a gate its soft tokens) is not seen by the other thread. Answers are greedy; numbers, and lines that have
+begun, go on as those that were told (`OnlyTold`). Nothing here knows what is true.
 """
 
 from __future__ import annotations

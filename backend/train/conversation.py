@@ -17,7 +17,7 @@ from rich.console import Console
 
 from backend.checkpoint import Checkpoint
 from backend.dialogue.items import KINDS
-from backend.dialogue.recall import recall
+from backend.dialogue.recall import Recalled, recall
 from backend.dialogue.verify import check, verify
 from backend.model.history import Context
 from backend.model.sensorlm import Predictor
@@ -142,7 +142,7 @@ def answer(
     return [found[i] for i in range(len(asked))]
 
 
-def _recalled(one: Asked) -> Any:
+def _recalled(one: Asked) -> Recalled:
     before = None
     for turn in one.item.before:
         before = recall(turn.question, one.situation, before).understood
@@ -150,7 +150,7 @@ def _recalled(one: Asked) -> Any:
 
 
 def _edits(predictor: Predictor, edited: Many[Edited]) -> dict[str, Any]:
-    """Right answers before an edit and after it, and how often both are; also of what the language model says alone."""
+    """Right answers before an edit and after it, and how often both are, also before the verifier."""
     before = answer(predictor, [one.before for one in edited])
     after = answer(predictor, [one.after for one in edited])
     told = [[a.right for a in some] for some in (before, after)]

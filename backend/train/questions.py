@@ -37,6 +37,7 @@ WEAKER = 0.8
 LATER_S = 2
 _NO_SCALE = frozenset({"gps", "camera", "lidar"})
 """Senses whose values are places, or metadata: a share of them is nothing that is measured."""
+_Spanned = Statistic | Compared | Total | When | Beside | Meanwhile | Heard
 _EDITED = frozenset({"statistic", "comparison", "crossmodal", "localisation", "history"})
 
 
@@ -154,14 +155,15 @@ def _edited(recording: Recording, asked: list[Asked], predictor: Predictor, labe
 
 
 def _after(asked: Asked, situation: Situation, context: Context) -> Asked | None:
-    """The question after an edit; None where its right answer stays, or nothing was measured in its time."""
+    """The question after an edit; None where its right answer stays, or nothing was measured in its time, or that time
+    is while something happened, which the edit may have moved.
+    """
     program, whole = asked.item.program, (asked.situation.began, asked.situation.now)
     if isinstance(program, Statistic) and program.during:
-        return None  # of a time that is looked up first, and is another one then
+        return None
     recalled = recall(asked.item.question, situation)
-    spanned = isinstance(program, Statistic | Compared | Total | When | Beside | Meanwhile | Heard)
-    if spanned and program.span == whole and recalled.understood.span is None:  # type: ignore[attr-defined]
-        program = replace(program, span=(situation.began, situation.now))  # type: ignore[type-var]  # all known then
+    if isinstance(program, _Spanned) and program.span == whole and recalled.understood.span is None:
+        program = replace(program, span=(situation.began, situation.now))  # all that is known then
     was, now = asked.item.program.evaluate(asked.situation), program.evaluate(situation)
     if was is None or now is None or was.text == now.text:
         return None
